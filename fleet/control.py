@@ -1,0 +1,77 @@
+"""What people order a running fleet to do: pause, resume, stop, scale.
+
+Orders are rows in the ledger. Whoever works polls them; nobody listens on a socket. Retry and
+cancel are orders about one task and are carried out by the roster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleet.core.event import Kind
+from fleet.store.controls import Controls
+
+
+class Stop(StrEnum):
+    """How a fleet ends before its work does."""
+
+    NO = ""
+    DRAIN = "drain"  # no new claims; attempts in hand finish and land
+    KILL = "kill"  # end agents and gates now, keep their work, give the attempts back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    paused: str = ""  # the reason; "" is not paused
+    faulty: bool = False  # fleet itself paused: something must be mended first
+    stop: Stop = Stop.NO
+    agents: int | None = None  # workers with a higher number end after their attempt
+
+    @property
+    def may_claim(self) -> bool:
+        return not self.paused and self.stop is Stop.NO
+
+
+def read(controls: Controls) -> Orders:
+    agents = controls.get("agents")
+    fault = controls.get("fault")
+    return Orders(
+        paused=fault or controls.get("paused"),
+        faulty=bool(fault),
+        stop=Stop(controls.get("stop")),
+        agents=int(agents) if agents else None,
+    )
+
+
+def pause(controls: Controls, reason: str, *, now: float) -> None:
+    """A person wants no new claims for now."""
+    controls.set("paused", reason or "paused", kind=Kind.PAUSED, now=now)
+
+
+def fault(controls: Controls, reason: str, *, now: float) -> None:
+    """Something is wrong with the fleet itself: stop claiming instead of burning tasks."""
+    if controls.get("fault") != reason:
+        controls.set("fault", reason, kind=Kind.PAUSED, now=now)
+
+
+def resume(controls: Controls, *, now: float) -> bool:
+    """Claim again; False when nothing was paused."""
+    orders = read(controls)
+    if not orders.paused:
+        return False
+    controls.set("fault", "")
+    controls.set("paused", "", kind=Kind.RESUMED, now=now)
+    return True
+
+
+def stop(controls: Controls, how: Stop, *, now: float) -> None:
+    controls.set("stop", how, kind=Kind.STOPPING, now=now)
+
+
+def begin(controls: Controls, *, agents: int) -> None:
+    """A new run: forget the last one's stop and faults, keep a person's pause."""
+    for name in ("stop", "fault"):
+        if controls.get(name):
+            controls.set(name, "")
+    controls.set("agents", str(agents))

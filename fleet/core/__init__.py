@@ -1,0 +1,1 @@
+"""What a fleet is made of: values and decisions. No I/O, no clock, no chance."""

@@ -1,0 +1,40 @@
+"""How to start one kind of agent. Agents are programs, not plug-ins: a profile is data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class PromptBy(StrEnum):
+    """How the prompt reaches the agent."""
+
+    STDIN = "stdin"
+    ARGUMENT = "argument"  # through {prompt} in the command
+    FILE = "file"  # through {prompt_file} in the command
+
+
+class OutputFormat(StrEnum):
+    TEXT = "text"
+    JSONL = "jsonl"
+    STREAM_JSON = "stream-json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One `agents/NAME.toml`. Placeholders are replaced word by word; no shell ever sees them."""
+
+    name: str
+    command: tuple[str, ...]
+    prompt: PromptBy = PromptBy.STDIN
+    env: Mapping[str, str] = field(default_factory=dict)
+    pass_env: tuple[str, ...] = ()  # names taken from the user's environment, on purpose
+    files: Mapping[str, str] = field(default_factory=dict)  # written into the private HOME
+    output: OutputFormat = OutputFormat.TEXT
+    model: str = ""
+    stop_signal: str = "TERM"
+    stop_grace_s: float = 10.0
+    success_exit: tuple[int, ...] | None = None  # None: the diff and the gate decide, not the code
+    source: str = ""
+    folder: str = ""  # where the profile lies, for {agents}

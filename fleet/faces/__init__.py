@@ -1,0 +1,1 @@
+"""What people see: rows and lines made of state. Pure rendering."""

@@ -1,0 +1,1 @@
+"""Proof that a merge result is good: checks, comparison with the base, verdict."""

@@ -1,0 +1,1 @@
+"""The merge queue: one step a turn, state from ledger and refs."""

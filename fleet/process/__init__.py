@@ -1,0 +1,1 @@
+"""Children: started without a shell, watched, and ended with everything they started."""

@@ -1,0 +1,1 @@
+"""Git: the hub, workspaces, harvest, merges, and moving the branch by compare-and-swap."""

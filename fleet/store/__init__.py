@@ -1,0 +1,1 @@
+"""What is on disk: layout, database, task files, profiles, claims, ledger."""

@@ -1,0 +1,116 @@
+"""One SQLite file and the rules for opening it.
+
+apsw brings a current SQLite: those before 3.51.3 can corrupt a WAL that two connections write.
+WAL with synchronous=FULL: a committed transaction survives `kill -9` and power loss. Writers
+use BEGIN IMMEDIATE, so a transaction never fails half-way for a lock. The first I/O error ends
+the process with exit 70: after a failed fsync nothing may be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from fleet.core.errors import FleetError, StorageError
+
+BUSY_TIMEOUT_MS = 30_000
+Value = str | int | float | bytes | None
+Row = tuple[Value, ...]
+Migration = Callable[["Database"], None]
+
+
+class Database:
+    """A connection of one process. Never shared over a fork, never used by two threads."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        flags = (
+            apsw.SQLITE_OPEN_READONLY
+            if read_only
+            else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        )
+        with _io_errors(path):
+            self._connection = apsw.Connection(str(path), flags=flags)
+            self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self._cursor = self._connection.cursor()
+            if read_only:
+                self._cursor.execute("PRAGMA query_only=1")
+            else:
+                # Two first openers may race for the switch to WAL: it is not retried by the
+                # busy handler, so ask only when it is needed.
+                if self._pragma("journal_mode") != "wal":
+                    self._cursor.execute("PRAGMA journal_mode=WAL")
+                self._cursor.execute("PRAGMA synchronous=FULL")
+            self._cursor.execute("PRAGMA trusted_schema=OFF")
+        self._path = path
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def rows(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
+        with _io_errors(self._path):
+            return list(self._cursor.execute(sql, values))
+
+    def one(self, sql: str, values: Sequence[Value] = ()) -> Row | None:
+        found = self.rows(sql, values)
+        return found[0] if found else None
+
+    def write(self, sql: str, values: Sequence[Value] = ()) -> int:
+        """Run one statement inside a transaction; how many rows it changed."""
+        with _io_errors(self._path):
+            self._cursor.execute(sql, values)
+            return self._connection.changes()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it durably, or none of it."""
+        with _io_errors(self._path):
+            self._cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._cursor.execute("ROLLBACK")
+                raise
+            self._cursor.execute("COMMIT")
+
+    def version(self) -> int:
+        """Grows whenever another connection has committed: cheap to poll."""
+        return int(self._pragma("data_version"))
+
+    def migrate(self, migrations: Sequence[Migration]) -> None:
+        """Bring the schema up to date, one transaction a step; refuse a newer one."""
+        known = len(migrations)
+        found = int(self._pragma("user_version"))
+        if found > known:
+            raise FleetError(
+                f"{self._path} was written by a newer fleet (schema {found}, this one knows "
+                f"{known}): upgrade fleet"
+            )
+        for number in range(found, known):
+            with self.transaction():
+                if int(self._pragma("user_version")) == number:
+                    migrations[number](self)
+                    self._cursor.execute(f"PRAGMA user_version={number + 1}")
+
+    def _pragma(self, name: str) -> str:
+        return str(next(iter(self._cursor.execute(f"PRAGMA {name}")))[0])
+
+
+@contextmanager
+def _io_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (apsw.IOError, apsw.FullError, apsw.CorruptError, apsw.NotADBError) as error:
+        raise StorageError(
+            f"{path}: {error}: stopped before anything else was done. Check the disk "
+            "(space, health), then run `fleet doctor`"
+        ) from error
+    except apsw.CantOpenError as error:
+        raise StorageError(f"{path} cannot be opened: {error}") from error
+    except apsw.BusyError as error:
+        raise StorageError(
+            f"{path} has been locked by another process for {BUSY_TIMEOUT_MS // 1000} s: "
+            "end that process and try again"
+        ) from error

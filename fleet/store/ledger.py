@@ -1,0 +1,294 @@
+"""Claims and attempts: every transition of a task from pending to submitted, or back.
+
+DESIGN. Each transition is one transaction `UPDATE … WHERE task AND epoch AND state` with its
+event; a row count other than one means the caller is stale and must stop. The epoch is durable
+before any side effect of an attempt, and fences every later write.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Collection, Iterable
+
+from fleet.core.attempt import Claim, Outcome, Owner
+from fleet.core.errors import StaleError
+from fleet.core.event import Event, Kind
+from fleet.core.policy import Backoff, Candidate, Next, Record, after
+from fleet.core.task import HELD, TERMINAL, Task, TaskId, TaskState
+from fleet.store import events
+from fleet.store.database import Database
+
+LOOKAHEAD = 64  # ready tasks looked at for one claim: enough for 64 workers at once
+
+
+class Ledger:
+    """The worker's side of `state.db`."""
+
+    def __init__(self, db: Database, backoff: Backoff) -> None:
+        self._db = db
+        self._backoff = backoff
+
+    def candidates(self, *, now: float) -> list[Candidate]:
+        """Held tasks, whose workers may be dead, then ready ones, most urgent first."""
+        held = self._db.rows(
+            "SELECT id, state, epoch, paths FROM tasks INDEXED BY live "
+            "WHERE state IN ('claimed', 'running')"
+        )
+        ready = self._db.rows(
+            "SELECT id, state, epoch, paths FROM tasks INDEXED BY ready "
+            "WHERE state = 'pending' AND waiting = 0 AND not_before <= ? "
+            "ORDER BY priority, seq, id LIMIT ?",
+            (now, LOOKAHEAD),
+        )
+        return [
+            Candidate(
+                id=str(id_), state=TaskState(str(state)), epoch=_int(epoch), paths=_split(paths)
+            )
+            for id_, state, epoch, paths in (*held, *ready)
+        ]
+
+    def busy_paths(self) -> list[tuple[str, ...]]:
+        """The declared paths of all work in flight."""
+        rows = self._db.rows(
+            "SELECT paths FROM tasks INDEXED BY live "
+            "WHERE state IN ('claimed', 'running', 'submitted', 'landing')"
+        )
+        return [_split(paths) for (paths,) in rows]
+
+    def claim(self, task: TaskId, owner: Owner, *, now: float) -> Claim | None:
+        """Take a ready task whose lock the caller holds; None when it is not ready after all."""
+        db = self._db
+        with db.transaction():
+            row = db.one(
+                "SELECT spec, epoch, attempts FROM tasks "
+                "WHERE id = ? AND state = 'pending' AND waiting = 0 AND not_before <= ?",
+                (task, now),
+            )
+            if row is None:
+                return None
+            epoch, attempt = _int(row[1]) + 1, _int(row[2]) + 1
+            earlier = db.one(
+                "SELECT epoch, head, base FROM attempts WHERE task = ? AND epoch = ? "
+                "AND outcome = ? AND head != ''",
+                (task, epoch - 1, Outcome.ABANDONED),
+            )
+            db.write(
+                "UPDATE tasks SET state = 'claimed', epoch = ?, attempts = ?, reason = '' "
+                "WHERE id = ?",
+                (epoch, attempt, task),
+            )
+            db.write(
+                "INSERT INTO attempts"
+                "(task, epoch, worker, host, boot_id, pid, started, claimed_at) "
+                "VALUES(?,?,?,?,?,?,?,?)",
+                (
+                    task,
+                    epoch,
+                    owner.worker,
+                    owner.host,
+                    owner.boot_id,
+                    owner.pid,
+                    owner.started,
+                    now,
+                ),
+            )
+            events.append(
+                db,
+                Event(kind=Kind.CLAIMED, at=now, task=task, epoch=epoch, worker=owner.worker),
+            )
+        return Claim(
+            task=Task.of_json(str(row[0])),
+            epoch=epoch,
+            attempt=attempt,
+            owner=owner,
+            base=str(earlier[2]) if earlier else "",
+            superseded=_int(earlier[0]) if earlier else None,
+            harvested=str(earlier[1]) if earlier else "",
+        )
+
+    def running(self, claim: Claim, *, agent: str, base: str, now: float) -> None:
+        """The workspace stands; the agent is about to start."""
+        with self._db.transaction():
+            self._move(claim.task.id, claim.epoch, {TaskState.CLAIMED}, TaskState.RUNNING)
+            self._note(claim, agent=agent, base=base)
+            events.append(
+                self._db,
+                Event(
+                    kind=Kind.RUNNING,
+                    at=now,
+                    task=claim.task.id,
+                    epoch=claim.epoch,
+                    worker=claim.owner.worker,
+                    agent=agent,
+                    commit=base,
+                ),
+            )
+
+    def harvested(self, claim: Claim, *, head: str, now: float) -> None:
+        """The agent's work is in the hub: from here on a crash costs no second agent run."""
+        with self._db.transaction():
+            self._move(claim.task.id, claim.epoch, {TaskState.RUNNING}, TaskState.RUNNING)
+            self._note(claim, head=head)
+            events.append(
+                self._db,
+                Event(
+                    kind=Kind.HARVESTED, at=now, task=claim.task.id, epoch=claim.epoch, commit=head
+                ),
+            )
+
+    def submitted(self, claim: Claim, *, base: str, merge: str, now: float) -> None:
+        """Proven on `base` as `merge`. After this the lock may be released."""
+        with self._db.transaction():
+            self._move(claim.task.id, claim.epoch, {TaskState.RUNNING}, TaskState.SUBMITTED)
+            self._note(claim, base=base, merge=merge, submitted_at=now)
+            events.append(
+                self._db,
+                Event(
+                    kind=Kind.SUBMITTED, at=now, task=claim.task.id, epoch=claim.epoch, commit=merge
+                ),
+            )
+
+    def ended(
+        self,
+        task: TaskId,
+        epoch: int,
+        outcome: Outcome,
+        reason: str,
+        *,
+        now: float,
+        rng: random.Random,
+        expected: Collection[TaskState] = HELD,
+        findings: Iterable[str] = (),
+        give_back: bool = False,
+    ) -> Next:
+        """The attempt is over without being merged: retry or give up, as policy says."""
+        db = self._db
+        with db.transaction():
+            row = db.one(
+                "SELECT spec, attempts, conflicts, unproven, deaths, cancel FROM tasks "
+                "WHERE id = ? AND epoch = ?",
+                (task, epoch),
+            )
+            if row is None:
+                raise StaleError(f"{task}.{epoch}")
+            if row[5]:
+                outcome = Outcome.CANCELLED
+            record = Record(
+                attempts=_int(row[1]),
+                max_attempts=Task.of_json(str(row[0])).max_attempts,
+                conflicts=_int(row[2]) + (outcome is Outcome.CONFLICT),
+                unproven=_int(row[3]) + (outcome is Outcome.UNPROVEN),
+                deaths=_int(row[4]) + 1 if outcome is Outcome.ABANDONED and not give_back else 0,
+            )
+            if give_back and outcome is Outcome.ABANDONED:
+                step = Next(state=TaskState.PENDING, reason=reason, counted=False)
+            else:
+                step = after(outcome, reason, record, self._backoff, now=now, rng=rng)
+            self._move(task, epoch, expected, step.state)
+            db.write(
+                "UPDATE tasks SET attempts = attempts - ?, conflicts = ?, unproven = ?, deaths = ?,"
+                " not_before = ?, reason = ?, cancel = 0 WHERE id = ?",
+                (
+                    0 if step.counted else 1,
+                    record.conflicts,
+                    record.unproven,
+                    record.deaths,
+                    step.not_before,
+                    step.reason,
+                    task,
+                ),
+            )
+            db.write(
+                "UPDATE attempts SET ended_at = ?, outcome = ?, reason = ?, findings = ? "
+                "WHERE task = ? AND epoch = ?",
+                (now, outcome, reason, json.dumps(list(findings)), task, epoch),
+            )
+            terminal = step.state in TERMINAL
+            events.append(
+                db,
+                Event(
+                    kind=Kind.ENDED if terminal else Kind.RETURNED,
+                    at=now,
+                    task=task,
+                    epoch=epoch,
+                    state=step.state,
+                    outcome=outcome,
+                    reason=step.reason,
+                ),
+            )
+            if terminal:
+                block_dependents(db, task, now=now)
+        return step
+
+    def cancel_asked(self, claim: Claim) -> bool:
+        """Whether a person wants this attempt ended, or it is no longer ours."""
+        row = self._db.one(
+            "SELECT cancel FROM tasks WHERE id = ? AND epoch = ?", (claim.task.id, claim.epoch)
+        )
+        return row is None or bool(row[0])
+
+    def last_findings(self, task: TaskId) -> tuple[Outcome | None, str, tuple[str, ...]]:
+        """How the newest ended attempt of a task went, for the next prompt."""
+        row = self._db.one(
+            "SELECT outcome, reason, findings FROM attempts WHERE task = ? AND outcome IS NOT NULL "
+            "AND outcome NOT IN ('abandoned', 'cancelled') ORDER BY epoch DESC LIMIT 1",
+            (task,),
+        )
+        if row is None:
+            return None, "", ()
+        return Outcome(str(row[0])), str(row[1]), tuple(json.loads(str(row[2]) or "[]"))
+
+    def _move(
+        self, task: TaskId, epoch: int, expected: Collection[TaskState], to: TaskState
+    ) -> None:
+        marks = ",".join("?" * len(expected))
+        changed = self._db.write(
+            f"UPDATE tasks SET state = ? WHERE id = ? AND epoch = ? AND state IN ({marks})",  # noqa: S608
+            (to, task, epoch, *sorted(expected)),
+        )
+        if changed != 1:
+            raise StaleError(f"{task}.{epoch} is no longer ours")
+
+    def _note(self, claim: Claim, **columns: str | float) -> None:
+        names = ", ".join(f"{name} = ?" for name in columns)
+        self._db.write(
+            f"UPDATE attempts SET {names} WHERE task = ? AND epoch = ?",  # noqa: S608
+            (*columns.values(), claim.task.id, claim.epoch),
+        )
+
+
+def block_dependents(db: Database, task: TaskId, *, now: float) -> None:
+    """Everything pending that waits for `task`, directly or not, cannot run any more."""
+    frontier = [task]
+    while frontier:
+        needed = frontier.pop()
+        for (dependent,) in db.rows(
+            "SELECT t.id FROM needs n JOIN tasks t ON t.id = n.task "
+            "WHERE n.needs = ? AND t.state = 'pending'",
+            (needed,),
+        ):
+            reason = f"depends on {needed}, which did not land"
+            db.write(
+                "UPDATE tasks SET state = 'blocked', reason = ? WHERE id = ?", (reason, dependent)
+            )
+            events.append(
+                db,
+                Event(
+                    kind=Kind.ENDED,
+                    at=now,
+                    task=str(dependent),
+                    state=TaskState.BLOCKED,
+                    reason=reason,
+                ),
+            )
+            frontier.append(str(dependent))
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _split(paths: object) -> tuple[str, ...]:
+    return tuple(str(paths).split("\n")) if paths else ()

@@ -1,0 +1,1 @@
+"""One agent at a time: claim, workspace, prompt, agent, gate, submit."""
