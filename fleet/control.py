@@ -69,6 +69,11 @@ def stop(controls: Controls, how: Stop, *, now: float) -> None:
     controls.set("stop", how, kind=Kind.STOPPING, now=now)
 
 
+def finish(controls: Controls) -> None:
+    """All work is done: workers may go. Nobody needs to be told."""
+    controls.set("stop", Stop.DRAIN)
+
+
 def begin(controls: Controls, *, agents: int) -> None:
     """A new run: forget the last one's stop and faults, keep a person's pause."""
     for name in ("stop", "fault"):

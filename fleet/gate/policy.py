@@ -5,7 +5,8 @@ The rules come from the base and the task's author, never from the branch under 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import posixpath
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.core.globs import matches
@@ -38,10 +39,12 @@ def rule(
     task: Task,
     rules: Rules,
     *,
+    links: Mapping[str, str],
     commands_use: Collection[str] = (),
     base_paths: Iterable[str] = (),
 ) -> Ruling:
-    """Judge a diff from base to merge result."""
+    """Judge a diff from base to merge result. `links` has the targets of its symbolic links;
+    `commands_use` the files of the base that the gate's own commands name."""
     refusals: list[str] = []
     restore: list[str] = []
     touched: list[str] = []
@@ -57,7 +60,7 @@ def rule(
             touched.append(path)
         if is_test_file(path) and change.status != "A":
             edited.append(path)
-        refusals += _wrong_with(change, task, rules)
+        refusals += _wrong_with(change, task, rules, links)
     refusals += _case_clashes([c.path for c in changes if c.status == "A"], base_paths)
     if restore and not rules.restore:
         refusals.append(f"it changes protected files: {_listed(restore)}")
@@ -69,7 +72,7 @@ def rule(
     )
 
 
-def _wrong_with(change: Change, task: Task, rules: Rules) -> list[str]:
+def _wrong_with(change: Change, task: Task, rules: Rules, links: Mapping[str, str]) -> list[str]:
     path = change.path
     if task.paths and not matches(path, task.paths):
         return [f"it changes {path}, outside the paths of its task ({', '.join(task.paths)})"]
@@ -77,7 +80,7 @@ def _wrong_with(change: Change, task: Task, rules: Rules) -> list[str]:
         return []
     if change.mode == SUBMODULE:
         return [f"it adds a submodule or a nested repository at {path}"]
-    if change.mode == SYMLINK and change.leads_outside:
+    if change.mode == SYMLINK and _leads_outside(path, links.get(path, "/")):
         return [f"it adds a symbolic link that leads outside the repository: {path}"]
     if any(part.lower().rstrip(". ") == ".git" for part in path.split("/")):
         return [f"it adds a path git itself uses: {path}"]
@@ -85,6 +88,12 @@ def _wrong_with(change: Change, task: Task, rules: Rules) -> list[str]:
         limit = rules.max_file_bytes // 1_000_000
         return [f"{path} has {change.size / 1e6:.0f} MB; the limit is {limit} MB (max_file_mb)"]
     return []
+
+
+def _leads_outside(path: str, target: str) -> bool:
+    if target.startswith("/"):
+        return True
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).startswith("..")
 
 
 def _case_clashes(added: Sequence[str], base_paths: Iterable[str]) -> list[str]:

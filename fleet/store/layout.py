@@ -48,8 +48,8 @@ class Layout:
         return self.state / "lander.lock"
 
     @property
-    def log(self) -> Path:
-        return self.state / "fleet.log"
+    def logs(self) -> Path:
+        return self.state / "logs"
 
     def worker_lock(self, worker: str) -> Path:
         return self.state / "workers" / f"{worker}.lock"
@@ -69,6 +69,12 @@ class Layout:
 
     def transcript(self, task: TaskId, epoch: int) -> Path:
         return self.attempt(task, epoch) / "transcript.log"
+
+    def task_folder(self, configured: str) -> Path:
+        """Where the tasks are: a folder of files, or one file. A lone `tasks.toml` is found too."""
+        folder = self.top / configured
+        lone = self.top / "tasks.toml"
+        return lone if not folder.exists() and lone.exists() else folder
 
     @property
     def fleet_id(self) -> str:

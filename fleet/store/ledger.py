@@ -228,6 +228,18 @@ class Ledger:
         )
         return row is None or bool(row[0])
 
+    def may_become_ready(self) -> bool:
+        """Whether a task is ready, or will be once its back-off has passed."""
+        return (
+            self._db.one("SELECT 1 FROM tasks WHERE state = 'pending' AND waiting = 0 LIMIT 1")
+            is not None
+        )
+
+    def stands(self, task: TaskId, epoch: int, states: Collection[TaskState]) -> bool:
+        """Whether a task is still at this epoch and in one of these states."""
+        row = self._db.one("SELECT state FROM tasks WHERE id = ? AND epoch = ?", (task, epoch))
+        return row is not None and TaskState(str(row[0])) in states
+
     def last_findings(self, task: TaskId) -> tuple[Outcome | None, str, tuple[str, ...]]:
         """How the newest ended attempt of a task went, for the next prompt."""
         row = self._db.one(

@@ -18,8 +18,7 @@ def _first(db: Database) -> None:
         ) WITHOUT ROWID""",
         """CREATE INDEX ready ON tasks(priority, seq, id)
             WHERE state = 'pending' AND waiting = 0""",
-        """CREATE INDEX live ON tasks(state, id)
-            WHERE state IN ('claimed', 'running', 'submitted', 'landing')""",
+        "CREATE INDEX live ON tasks(state, id)",
         "CREATE INDEX listed ON tasks(seq)",
         "CREATE TABLE needs(task TEXT, needs TEXT, PRIMARY KEY(task, needs)) WITHOUT ROWID",
         "CREATE INDEX needed ON needs(needs)",

@@ -1,1 +1,4 @@
-"""One agent at a time: claim, workspace, prompt, agent, gate, submit."""
+"""One agent at a time: claim, workspace, prompt, agent, gate, submit.
+
+Plain synchronous code in a process of its own; `python -m fleet.worker` starts one.
+"""

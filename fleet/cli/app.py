@@ -1,0 +1,63 @@
+"""The `fleet` command: its groups, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import fleet
+from fleet.cli import agent, doctor, log, orders, run, start, status, task
+from fleet.core.errors import Exit, FleetError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Put many coding agents to work on one repository; land only what is proven good.",
+    epilog="Start with: fleet init, fleet task add, fleet run.",
+)
+app.command("init")(start.init)
+app.command("run")(run.run)
+app.command("worker")(run.worker)
+app.command("status")(status.status)
+app.command("pause")(orders.pause)
+app.command("resume")(orders.resume)
+app.command("stop")(orders.stop)
+app.command("log")(log.log)
+app.command("doctor")(doctor.doctor)
+app.add_typer(task.app, name="task")
+app.add_typer(agent.app, name="agent")
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fleet {fleet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda v: _version(wanted=v), is_eager=True)
+    ] = False,
+) -> None:
+    """Put many coding agents to work on one repository; land only what is proven good."""
+
+
+def main() -> None:
+    """Run a command; a `FleetError` is a message and an exit code, never a traceback."""
+    try:
+        app()
+    except FleetError as error:
+        sys.stderr.write(f"fleet: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone (`fleet log | head`): nothing is wrong.
+        sys.stderr.close()
+        sys.exit(Exit.OK)

@@ -1,0 +1,227 @@
+"""Runs pytest in the interpreter of the repository under test, and reports every test by id.
+
+Started as `python -I pytest_main.py SPEC`. That interpreter may be as old as Python 3.8 and
+knows nothing of us: the standard library and its own pytest only. `-I` and the early import keep
+the tree under test from lending its own `pytest.py`.
+
+The report is one JSON object a line, by key "is": `running`, `test`, `collection`, `selected`,
+`interrupted`, and a last `end` with the nonce, written after pytest has returned. Whoever ends
+the process early, in whatever way, leaves a report without an end. Weakness: tests run in this
+process, so code that sets out to forge the report can; conftest.py is protected for that reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+
+try:
+    import pytest
+
+    hookimpl = pytest.hookimpl
+except ImportError as error:
+    if getattr(error, "name", None) != "pytest":
+        raise
+    pytest = None
+
+    def hookimpl(**options):
+        return lambda function: function
+
+
+MESSAGE_CHARS = 2000
+NO_PYTEST = 3
+
+
+class Report:
+    """The report's file. Lines go out whole and at once: a crash loses none."""
+
+    def __init__(self, path):
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._pid = os.getpid()
+
+    def write(self, kind, **values):
+        # A test may fork, and its child may come back through pytest: only we report.
+        if os.getpid() == self._pid:
+            values["is"] = kind
+            os.write(self._fd, json.dumps(values).encode() + b"\n")
+
+
+class Reporter:
+    """The plugin. With xdist it lives in the controller only, where all reports arrive."""
+
+    def __init__(self, report, checkout, only):
+        self.session_finished = False
+        self._report = report
+        self._checkout = checkout
+        self._only = only
+        self._tests = {}
+        self._unwritten = set()
+        self._selected = set()
+        self._deselected = 0
+
+    @hookimpl(hookwrapper=True)
+    def pytest_load_initial_conftests(self):
+        outcome = yield
+        error = outcome.excinfo[1] if outcome.excinfo else None
+        if type(error).__name__ == "ConftestImportFailure":
+            path = os.path.relpath(str(error.path), self._checkout)
+            cause = getattr(error, "cause", None) or error
+            text = "".join(traceback.format_exception_only(type(cause), cause))
+            self._collection(path, "failed", text, path, 0)
+
+    @hookimpl(tryfirst=True)
+    def pytest_configure(self, config):
+        if not self._only:
+            return
+        # In place of what the configuration and the command name; xdist's workers start anew
+        # from the invocation's arguments.
+        named = set(getattr(config.option, "file_or_dir", None) or ())
+        config.args[:] = self._only
+        was = config.invocation_params
+        args = [arg for arg in was.args if str(arg) not in named] + self._only
+        config.invocation_params = type(was)(args=tuple(args), plugins=was.plugins, dir=was.dir)
+
+    def pytest_collectreport(self, report):
+        if report.outcome in ("failed", "skipped"):
+            text = _why_skipped(report) if report.outcome == "skipped" else str(report.longrepr)
+            path, line = self._place(report)
+            self._collection(report.nodeid or path, report.outcome, text, path, line)
+
+    def pytest_deselected(self, items):
+        self._deselected += len(items)
+
+    @hookimpl(trylast=True)
+    def pytest_collection_finish(self, session):
+        self._selected.update(item.nodeid for item in session.items)
+
+    @hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node, ids):
+        self._selected.update(ids)
+
+    def pytest_runtest_logstart(self, nodeid):
+        self._report.write("running", id=nodeid)
+
+    def pytest_runtest_logreport(self, report):
+        outcome = _outcome(report)
+        known = self._tests.get(report.nodeid)
+        if outcome is None or (known and known["outcome"] == "failed"):
+            return
+        path, line = self._place(report)
+        text = _why_skipped(report) if outcome in ("skipped", "xfailed") else ""
+        if outcome == "failed":
+            text = _last_of(str(report.longrepr or ""))
+        self._tests[report.nodeid] = dict(outcome=outcome, message=text, path=path, line=line)
+        self._unwritten.add(report.nodeid)
+
+    def pytest_runtest_logfinish(self, nodeid):
+        if nodeid in self._unwritten:
+            self._unwritten.discard(nodeid)
+            self._report.write("test", id=nodeid, **self._tests[nodeid])
+
+    def pytest_keyboard_interrupt(self, excinfo):
+        self._report.write("interrupted", why=_last_of(str(excinfo.value) or excinfo.typename))
+
+    def pytest_internalerror(self, excrepr):
+        self._report.write("interrupted", why="internal error: " + _last_of(str(excrepr)))
+
+    @hookimpl(trylast=True)
+    def pytest_sessionfinish(self):
+        for nodeid in sorted(self._unwritten):
+            self._report.write("test", id=nodeid, **self._tests[nodeid])
+        never = sorted(self._selected.difference(self._tests))
+        self._report.write(
+            "selected", count=len(self._selected), deselected=self._deselected, never=never[:20]
+        )
+        self.session_finished = True
+
+    def _collection(self, nodeid, outcome, text, path, line):
+        text = _last_of(text)
+        self._report.write(
+            "collection", id=nodeid, outcome=outcome, message=text, path=path, line=line
+        )
+
+    def _place(self, report):
+        """The file in the checkout, and the line, that a reader should look at first."""
+        crash = getattr(getattr(report, "longrepr", None), "reprcrash", None)
+        if crash is not None:
+            path = os.path.relpath(os.path.join(self._checkout, crash.path), self._checkout)
+            if not path.startswith(os.pardir):
+                return path, crash.lineno
+        location = getattr(report, "location", None) or (report.nodeid.split("::")[0], None)
+        return str(location[0]), (location[1] or 0) + 1 if location[1] is not None else 0
+
+
+def _outcome(report):
+    """What one phase says of its test; None when it says nothing."""
+    if report.outcome == "failed":
+        return "failed"
+    if report.outcome == "skipped":
+        return "xfailed" if hasattr(report, "wasxfail") else "skipped"
+    if report.outcome == "passed" and report.when == "call":
+        return "xpassed" if hasattr(report, "wasxfail") else "passed"
+    return None  # set-up or tear-down went well, or a plugin will run it again
+
+
+def _why_skipped(report):
+    reason = getattr(report, "wasxfail", None)
+    if reason is None:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    return _last_of(str(reason or ""))
+
+
+def _last_of(text):
+    return text.strip()[-MESSAGE_CHARS:]
+
+
+def _use(checkout, top):
+    """Let modules come from the tree under test, for us and for the children of its tests."""
+    first = [path for path in (os.path.join(checkout, "src"), checkout) if os.path.isdir(path)]
+    rest = []
+    for entry in sys.path:
+        if not _within(entry, top) or _within(entry, sys.prefix):
+            rest.append(entry)
+            continue
+        # An editable install of the user's own checkout: the same folder, but of this tree.
+        mapped = os.path.join(checkout, os.path.relpath(entry, top))
+        if os.path.isdir(mapped) and mapped not in first:
+            first.append(mapped)
+    sys.path[:] = first + rest
+    os.environ["PYTHONPATH"] = os.pathsep.join(first)
+
+
+def _within(path, folder):
+    return bool(folder) and (path == folder or path.startswith(folder.rstrip("/") + "/"))
+
+
+def main(spec):
+    report = Report(spec["report"])
+    if pytest is None:
+        report.write("interrupted", why="pytest is not installed for " + sys.executable)
+        return NO_PYTEST
+    sys.dont_write_bytecode = True
+    _use(spec["checkout"], spec["top"])
+    reporter = Reporter(report, spec["checkout"], spec["only"])
+    try:
+        status = int(pytest.main(spec["args"], plugins=[reporter]))
+    except BaseException as error:
+        report.write("interrupted", why=repr(error))
+        raise
+    finished = reporter.session_finished
+    report.write("end", nonce=spec["nonce"], status=status, finished=finished)
+    return status
+
+
+def _read_spec():
+    """What to do, from a file that tests shall not find: it has the nonce."""
+    path = sys.argv.pop()
+    sys.argv[:] = ["pytest"]
+    with open(path, encoding="utf-8") as file:
+        spec = json.load(file)
+    os.unlink(path)
+    return spec
+
+
+if __name__ == "__main__":
+    sys.exit(main(_read_spec()))

@@ -1,0 +1,77 @@
+"""What we ask of Linux itself. Where it cannot, the answer says so and nothing is raised."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import signal
+import threading
+from collections.abc import Callable, Mapping
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def prctl(option: int, value: int) -> bool:
+    """Set one attribute of the calling process; whether the kernel took it."""
+    try:
+        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+    except (OSError, AttributeError):
+        return False
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A descriptor that means this process and never a later one with its pid.
+
+    None where the kernel has no such thing or we are out of descriptors; ProcessLookupError
+    when there is no such process.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return None
+
+
+def await_exit(pidfd: int | None, timeout_s: float) -> bool:
+    """Whether the process has ended, waiting at most this long. Without a pidfd, only a pause."""
+    if pidfd is None:
+        pause(min(timeout_s, 0.005))
+        return False
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(max(0.0, timeout_s) * 1000))
+
+
+def pause(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+def tied_to_us(rlimits: Mapping[int, int]) -> Callable[[], None]:
+    """What a child does between fork and exec, to die with us and to keep to its limits.
+
+    Python in a forked child is safe only if no other thread of the parent can hold a lock (of
+    the allocator, of an import) at the fork: workers and landers have one thread. That thread is
+    also the one whose end PR_SET_PDEATHSIG waits for, so it must live as long as the child.
+    """
+    parent = os.getpid()
+    limits = [(kind, _allowed(kind, value)) for kind, value in rlimits.items()]
+
+    def in_the_child() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)  # it had died before we asked
+        for kind, value in limits:
+            resource.setrlimit(kind, (value, value))
+
+    return in_the_child
+
+
+def _allowed(kind: int, value: int) -> int:
+    _, most = resource.getrlimit(kind)
+    return value if most == resource.RLIM_INFINITY else min(value, most)

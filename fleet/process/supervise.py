@@ -1,0 +1,192 @@
+"""Running one agent or gate program from its start to its end, and that of all it has started.
+
+Promises: the program's output never costs more than a bounded transcript; it is stopped when it
+is asked to, runs too long, or makes no progress; and when `supervise` returns or raises, nothing
+it started is left (in a subreaper; otherwise a daemon that also cleared its environment may be).
+Failures are values, a program that cannot even be started included.
+
+One thread and one selector do it all. Must not be called while other threads run, see `program`.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from fleet.process.program import Program, start
+from fleet.process.transcript import Transcript
+
+TURN_S = 0.2  # between questions whether to stop
+DRAIN_S = 0.5  # for what is still in the pipe after the program has exited
+TERM_S = 2.0  # between SIGTERM and SIGKILL, after the profile's own signal and grace
+
+ShouldStop = Callable[[], str | None]
+Moved = Callable[[], bool]
+
+
+class End(StrEnum):
+    """Why a program is no longer running."""
+
+    EXITED = "exited"
+    SIGNALLED = "signalled"  # by somebody else
+    TIMED_OUT = "timed out"
+    STALLED = "stalled"  # no progress
+    STOPPED = "stopped"  # we were asked to
+    NOT_STARTED = "not started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How it ended. `code` or `signal` is the program's own, also when we ended it."""
+
+    end: End
+    code: int | None
+    signal: int | None
+    reason: str
+    seconds: float
+    output_bytes: int
+    killed: int  # processes that had outlived the program
+    last_line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    wall_s: float
+    stall_s: float | None
+    stop_signal: signal.Signals
+    grace_s: float
+    should_stop: ShouldStop
+    moved: Moved | None
+
+
+def supervise(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    mark: str,
+    stdin: bytes = b"",
+    transcript: Path,
+    wall_s: float,
+    stall_s: float | None,
+    stop_signal: signal.Signals = signal.SIGTERM,
+    grace_s: float = 10.0,
+    should_stop: ShouldStop,
+    moved: Moved | None = None,
+    on_output: Callable[[bytes], None] | None = None,
+    rlimits: Mapping[int, int] | None = None,
+) -> Ended:
+    """Run `argv` with `env` and the mark of its attempt, until it ends or must.
+
+    When `stall_s` have passed without output, `moved` is asked whether there was other progress.
+    """
+    rules = _Rules(
+        wall_s=wall_s,
+        stall_s=stall_s,
+        stop_signal=stop_signal,
+        grace_s=grace_s,
+        should_stop=should_stop,
+        moved=moved,
+    )
+    with Transcript(transcript) as log:
+        try:
+            program = start(
+                argv,
+                cwd=cwd,
+                env=env,
+                mark=mark,
+                stdin=stdin,
+                log=log,
+                on_output=on_output,
+                rlimits=rlimits or {},
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            return _not_started(argv, error)
+        with program:
+            return _to_the_end(program, rules)
+
+
+def _to_the_end(program: Program, rules: _Rules) -> Ended:
+    began = time.monotonic()
+    forced = _watch(program, rules)
+    if forced is None:
+        program.drain(DRAIN_S)
+    else:
+        _stop(program, rules)
+    seconds = time.monotonic() - began
+    killed = program.kill()
+    program.drain(DRAIN_S)  # what the killed had written
+    end, reason = forced or _own_end(program)
+    return Ended(
+        end=end,
+        code=program.code,
+        signal=program.signal,
+        reason=reason,
+        seconds=seconds,
+        output_bytes=program.output_bytes,
+        killed=killed,
+        last_line=program.last_line,
+    )
+
+
+def _watch(program: Program, rules: _Rules) -> tuple[End, str] | None:
+    """Until it exits (None), or must be ended, and why."""
+    began = spoke = asked = time.monotonic()
+    while not program.exited:
+        turned = program.turn(TURN_S)
+        now = time.monotonic()
+        if turned:
+            spoke = now
+        if now - asked >= TURN_S:
+            asked = now
+            reason = rules.should_stop()
+            if reason is not None:
+                return End.STOPPED, reason
+        if now - began >= rules.wall_s:
+            return End.TIMED_OUT, f"ran longer than {rules.wall_s:g} s"
+        if rules.stall_s is not None and now - spoke >= rules.stall_s:
+            if rules.moved is None or not rules.moved():
+                return End.STALLED, f"no progress for {rules.stall_s:g} s"
+            spoke = now
+    return None
+
+
+def _stop(program: Program, rules: _Rules) -> None:
+    """Its own signal, and time to finish; then SIGTERM. Whoever calls kills what is left."""
+    patience = {rules.stop_signal: rules.grace_s}
+    patience.setdefault(signal.SIGTERM, min(TERM_S, rules.grace_s))
+    for number, wait_s in patience.items():
+        program.signal_group(number)
+        if program.await_exit(wait_s):
+            return
+
+
+def _own_end(program: Program) -> tuple[End, str]:
+    if program.signal is None:
+        return End.EXITED, f"exit code {program.code}"
+    names = {known.value: known.name for known in signal.Signals}
+    return End.SIGNALLED, f"killed by {names.get(program.signal, program.signal)}"
+
+
+def _not_started(argv: Sequence[str], error: Exception) -> Ended:
+    what = argv[0] if argv else "an empty command"
+    if isinstance(error, OSError):
+        what = str(error.filename or what)
+        reason = f"{what}: {error.strerror}"
+    else:
+        reason = f"{what}: {error}"
+    return Ended(
+        end=End.NOT_STARTED,
+        code=None,
+        signal=None,
+        reason=reason,
+        seconds=0.0,
+        output_bytes=0,
+        killed=0,
+        last_line="",
+    )

@@ -1,0 +1,1 @@
+"""How a fleet is watched: operators' logs."""

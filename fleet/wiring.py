@@ -1,0 +1,183 @@
+"""From a folder and an environment to the stores and tools this fleet runs on.
+
+It builds and connects. Decisions live below (policy, gate) or above (worker, lander).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from fleet import config as configuration
+from fleet.config import Config
+from fleet.core.errors import ConfigError, FleetError
+from fleet.core.policy import Backoff
+from fleet.core.profile import Profile
+from fleet.core.task import Task
+from fleet.gate.candidate import Candidate
+from fleet.gate.checks import find_tools
+from fleet.gate.policy import Rules
+from fleet.gate.proof import Gate, checks_of
+from fleet.repo import merge, trailers
+from fleet.repo.branch import Target
+from fleet.repo.git import locate, require_version
+from fleet.repo.hub import Hub
+from fleet.repo.tip import accepted
+from fleet.store import profiles as profile_files
+from fleet.store.controls import Controls
+from fleet.store.database import Database
+from fleet.store.layout import Layout, shipped_agents
+from fleet.store.ledger import Ledger
+from fleet.store.queue import Queue
+from fleet.store.reports import Reports
+from fleet.store.roster import Roster
+from fleet.store.schema import MIGRATIONS
+
+AUTHOR_NAME, AUTHOR_EMAIL = "fleet", "fleet@localhost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """Everything one process of a fleet works with. Not shared between threads or forks."""
+
+    config: Config
+    layout: Layout
+    db: Database
+    target: Target
+    profiles: Mapping[str, Profile]
+
+    @cached_property
+    def hub(self) -> Hub:
+        return Hub(self.layout.hub)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        settings = self.config.fleet
+        return Ledger(
+            self.db, Backoff(first_s=settings.retry_delay_s, cap_s=settings.retry_delay_cap_s)
+        )
+
+    @cached_property
+    def roster(self) -> Roster:
+        return Roster(self.db)
+
+    @cached_property
+    def queue(self) -> Queue:
+        return Queue(self.db)
+
+    @cached_property
+    def controls(self) -> Controls:
+        return Controls(self.db)
+
+    @cached_property
+    def gate(self) -> Gate:
+        settings = self.config.gate
+        return Gate(
+            hub=self.hub,
+            reports=Reports(self.db),
+            layout=self.layout,
+            checks=checks_of(settings.commands),
+            tools=find_tools(
+                wanted_python=settings.python, top=self.layout.top, search=self.config.env.path
+            ),
+            timeout_s=settings.timeout_s,
+            slots=settings.slots,
+        )
+
+    @cached_property
+    def rules(self) -> Rules:
+        settings = self.config.gate
+        return Rules(
+            protected=settings.protected,
+            restore=settings.on_protected == "restore",
+            max_file_bytes=settings.max_file_mb * 1_000_000,
+        )
+
+    def profile_for(self, task: Task) -> Profile:
+        """The agent a task names, or the fleet's default."""
+        name = task.agent or self.config.fleet.agent
+        profile = self.profiles.get(name)
+        if profile is not None:
+            return profile
+        where = f"{task.source}: task {task.id!r}"
+        if not name:
+            raise FleetError(
+                f"{where} names no agent and fleet.toml has no [fleet] agent: set one of "
+                f"{', '.join(sorted(self.profiles))}"
+            )
+        raise FleetError(
+            f"{where}: there is no agent {name!r}; there are {', '.join(sorted(self.profiles))}"
+        )
+
+    def take_tip(self) -> str:
+        """The commit new work starts from and is proven on, in the hub."""
+        return accepted(self.target, self.hub).commit
+
+    def attempt_base(self, task: str, epoch: int) -> str:
+        row = self.db.one("SELECT base FROM attempts WHERE task = ? AND epoch = ?", (task, epoch))
+        return str(row[0]) if row else ""
+
+    def agent_environment(self, home: Path, tmp: Path) -> dict[str, str]:
+        """What an agent may see: an allow-list, with nothing of the user's but PATH."""
+        return {
+            "PATH": self.config.env.path,
+            "HOME": str(home),
+            "TMPDIR": str(tmp),
+            "XDG_CONFIG_HOME": str(home / ".config"),
+            "XDG_CACHE_HOME": str(home / ".cache"),
+            "XDG_DATA_HOME": str(home / ".local/share"),
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C.UTF-8",
+            "TERM": "dumb",
+            "NO_COLOR": "1",
+            "CI": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+        }
+
+    def close(self) -> None:
+        self.db.close()
+
+
+def open_fleet(start: Path, environ: Mapping[str, str], *, force: bool = False) -> Fleet:
+    """Find the repository around `start`, read its configuration and open its state."""
+    require_version()
+    places = locate(start)
+    top = places.top or places.common_dir
+    config = configuration.load(top, environ, force=force)
+    found = profile_files.load(shipped_agents(), top / "agents")
+    if found.problems:
+        raise ConfigError(found.problems)
+    layout = Layout(
+        common_dir=places.common_dir, top=top, cache=Path(config.workspace.root or config.env.cache)
+    )
+    layout.prepare()
+    db = Database(layout.database)
+    db.migrate(MIGRATIONS)
+    target = Target(places.common_dir, config.fleet.target or Target.current(places.git_dir))
+    fleet = Fleet(config=config, layout=layout, db=db, target=target, profiles=found.by_name)
+    fleet.hub.create(places.common_dir)
+    return fleet
+
+
+def proven_commit(
+    fleet: Fleet, task: Task, epoch: int, candidate: Candidate, *, head: str, at: float
+) -> str:
+    """The merge commit of a candidate: the same input gives the same commit, so a replay after a
+    crash lands nothing twice."""
+    return merge.commit(
+        fleet.hub,
+        candidate.tree,
+        (candidate.base, head),
+        trailers.message(
+            task.headline,
+            "",
+            task=task.id,
+            epoch=epoch,
+            run=fleet.controls.get("run") or "by-hand",
+        ),
+        author_name=AUTHOR_NAME,
+        author_email=AUTHOR_EMAIL,
+        at=int(at),
+    )

@@ -1,0 +1,105 @@
+"""Starting the agent of one attempt, and watching it to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fleet.core.attempt import Claim
+from fleet.core.event import Event, Kind
+from fleet.core.profile import Profile, PromptBy
+from fleet.process.supervise import Ended, supervise
+from fleet.store import events
+from fleet.store.files import write_private
+from fleet.store.profiles import env_of, fill
+from fleet.wiring import Fleet
+from fleet.worker.workspace import Rooms
+
+FILES_LOOKED_AT = 20_000  # when asking whether a quiet agent has changed anything
+
+
+def run_agent(
+    fleet: Fleet,
+    claim: Claim,
+    profile: Profile,
+    rooms: Rooms,
+    prompt: str,
+    stopped: Callable[[], str | None],
+) -> Ended:
+    """Run it in its workspace with an environment of our making, until it ends or must."""
+    task = claim.task
+    prompt_file = fleet.layout.attempt(task.id, claim.epoch) / "prompt.md"
+    values = {
+        "prompt": prompt,
+        "prompt_file": str(prompt_file),
+        "workspace": str(rooms.work),
+        "model": task.model or profile.model,
+        "task": task.id,
+        "attempt": claim.key,
+    }
+    for name, content in profile.files.items():
+        write_private(rooms.home / name, content.encode())
+    env = {
+        **fleet.agent_environment(rooms.home, rooms.tmp),
+        **fleet.config.env.passed(profile.pass_env),
+        **env_of(profile, **values),
+        "FLEET_TASK": task.id,
+        "FLEET_EPOCH": str(claim.epoch),
+        "FLEET_ATTEMPT_NUMBER": str(claim.attempt),
+    }
+    watch = _Watch(rooms.work)
+    ended = supervise(
+        fill(profile, **values),
+        cwd=rooms.work,
+        env=env,
+        mark=fleet.layout.mark(task.id, claim.epoch),
+        stdin=prompt.encode() if profile.prompt is PromptBy.STDIN else b"",
+        transcript=fleet.layout.transcript(task.id, claim.epoch),
+        wall_s=task.timeout_s or fleet.config.fleet.timeout_s,
+        stall_s=fleet.config.fleet.no_progress_s,
+        stop_signal=signal.Signals[f"SIG{profile.stop_signal}"],
+        grace_s=profile.stop_grace_s,
+        should_stop=stopped,
+        moved=watch.moved,
+    )
+    events.emit(
+        fleet.db,
+        Event(
+            kind=Kind.AGENT_ENDED,
+            at=time.time(),
+            task=task.id,
+            epoch=claim.epoch,
+            agent=profile.name,
+            outcome=ended.end,
+            reason=ended.reason,
+            number=round(ended.seconds, 3),
+        ),
+    )
+    return ended
+
+
+class _Watch:
+    """Whether files in the workspace have changed since it was last asked."""
+
+    def __init__(self, work: Path) -> None:
+        self._work = work
+        self._newest = time.time_ns()
+
+    def moved(self) -> bool:
+        newest = 0
+        looked = 0
+        for folder, _, names in os.walk(self._work):
+            for name in (".", *names):
+                try:
+                    newest = max(newest, os.lstat(Path(folder, name)).st_mtime_ns)
+                except OSError:
+                    continue  # it may be gone by now
+                looked += 1
+            if looked > FILES_LOOKED_AT:
+                break
+        moved = newest > self._newest
+        self._newest = max(newest, self._newest)
+        return moved

@@ -1,0 +1,166 @@
+"""One attempt, from a claim to a submission or to the reason why there is none.
+
+The steps are in the order they happen. Each returns a value; an agent that fails is a `Result`,
+never an exception. A `StaleError` from the ledger means the task is no longer ours: the caller
+drops everything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.core.attempt import Claim, Outcome
+from fleet.core.event import Event, Kind
+from fleet.core.profile import Profile
+from fleet.core.report import GateReport, Verdict
+from fleet.gate.candidate import Candidate, build
+from fleet.gate.codec import report_as_json
+from fleet.gate.proof import Interrupted
+from fleet.process.supervise import End, Ended
+from fleet.repo.harvest import Harvest
+from fleet.store import events
+from fleet.store.files import write_private
+from fleet.wiring import Fleet, proven_commit
+from fleet.worker.agent import run_agent
+from fleet.worker.prompt import Earlier, write
+from fleet.worker.workspace import Rooms, harvest_work, open_rooms
+
+Stopped = Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How an attempt went. SUBMITTED work has no outcome yet: the lander gives it one."""
+
+    outcome: Outcome | None
+    reason: str = ""
+    findings: tuple[str, ...] = ()
+    give_back: bool = False  # drained: does not count as an attempt
+    fault: str = ""  # the fleet, not the task, is at fault: no more claims until it is mended
+
+
+SUBMITTED = Result(outcome=None)
+
+
+def carry_out(fleet: Fleet, claim: Claim, profile: Profile, stopped: Stopped) -> Result:
+    """Everything between the claim and the submission, under the claim's lock."""
+    rooms = open_rooms(fleet, claim)
+    base = fleet.take_tip()
+    if claim.harvested:
+        head = claim.harvested  # its worker died after the agent had ended: no second agent run
+        fleet.ledger.running(claim, agent=profile.name, base=base, now=time.time())
+    else:
+        rooms.prepare(fleet, claim, base)
+        fleet.ledger.running(claim, agent=profile.name, base=base, now=time.time())
+        ended = run_agent(fleet, claim, profile, rooms, _prompt(fleet, claim), stopped)
+        work = harvest_work(fleet, claim, rooms, base=base, agent=profile.name)
+        failed = _agent_failed(profile, ended, work)
+        if failed is not None:
+            return failed
+        head = work.head
+    fleet.ledger.harvested(claim, head=head, now=time.time())
+    return _prove(fleet, claim, head, stopped)
+
+
+def _prompt(fleet: Fleet, claim: Claim) -> str:
+    outcome, reason, findings = fleet.ledger.last_findings(claim.task.id)
+    text = write(
+        claim.task,
+        checks=fleet.config.gate.commands,
+        earlier=Earlier(outcome=outcome, reason=reason, findings=findings),
+    )
+    write_private(_folder(fleet, claim) / "prompt.md", text.encode())
+    return text
+
+
+def _agent_failed(profile: Profile, ended: Ended, work: Harvest) -> Result | None:
+    """What the way it ended, and the difference it made, say about it. None: on to the gate."""
+    said = f": {ended.last_line}" if ended.last_line else ""
+    match ended.end:
+        case End.NOT_STARTED:
+            fault = f"agent {profile.name!r} cannot be started: {ended.reason}"
+            return Result(outcome=Outcome.ABANDONED, reason=fault, give_back=True, fault=fault)
+        case End.STOPPED:
+            return Result(outcome=Outcome.ABANDONED, reason=ended.reason, give_back=True)
+        case End.TIMED_OUT | End.STALLED:
+            return Result(outcome=Outcome.TIMEOUT, reason=ended.reason)
+        case _:
+            pass
+    if work.problem:
+        return Result(outcome=Outcome.REFUSED, reason=work.problem)
+    how = f"signal {ended.signal}" if ended.end is End.SIGNALLED else f"exit code {ended.code}"
+    if profile.success_exit is not None and ended.code not in profile.success_exit:
+        return Result(outcome=Outcome.CRASHED, reason=f"the agent ended with {how}{said}")
+    if work.changed:
+        return None  # exit codes prove nothing: the gate decides
+    if ended.end is End.EXITED and ended.code == 0:
+        return Result(outcome=Outcome.REFUSED, reason=f"the agent changed nothing{said}")
+    return Result(
+        outcome=Outcome.CRASHED, reason=f"the agent ended with {how} and changed nothing{said}"
+    )
+
+
+def _prove(fleet: Fleet, claim: Claim, head: str, stopped: Stopped) -> Result:
+    """Merge onto the tip as it is now, gate exactly that tree, and submit what passed."""
+    base = fleet.take_tip()
+    task = claim.task
+    candidate = build(
+        fleet.hub, task, base=base, head=head, rules=fleet.rules, checks=fleet.gate.checks
+    )
+    if not candidate.stands:
+        return _not_standing(candidate)
+    try:
+        report = fleet.gate.prove(
+            [candidate],
+            extra=task.gate,
+            mark=fleet.layout.mark(task.id, claim.epoch),
+            stopped=stopped,
+        )
+    except Interrupted as stop:
+        return Result(outcome=Outcome.ABANDONED, reason=str(stop), give_back=True)
+    _tell(fleet, claim, report)
+    if report.verdict is Verdict.PASS:
+        now = time.time()
+        merge = proven_commit(fleet, task, claim.epoch, candidate, head=head, at=now)
+        fleet.ledger.submitted(claim, base=base, merge=merge, now=now)
+        return SUBMITTED
+    return Result(
+        outcome=Outcome.REJECTED if report.verdict is Verdict.FAIL else Outcome.UNPROVEN,
+        reason=report.note,
+        findings=tuple(str(finding) for finding in report.findings),
+    )
+
+
+def _not_standing(candidate: Candidate) -> Result:
+    if candidate.conflicts:
+        listed = ", ".join(candidate.conflicts)
+        return Result(
+            outcome=Outcome.CONFLICT,
+            reason=f"conflict in {listed}",
+            findings=tuple(f"conflict: {path}" for path in candidate.conflicts),
+        )
+    return Result(outcome=Outcome.REFUSED, reason=candidate.refusal)
+
+
+def _tell(fleet: Fleet, claim: Claim, report: GateReport) -> None:
+    write_private(_folder(fleet, claim) / "gate.json", report_as_json(report).encode())
+    events.emit(
+        fleet.db,
+        Event(
+            kind=Kind.GATED,
+            at=time.time(),
+            task=claim.task.id,
+            epoch=claim.epoch,
+            verdict=report.verdict,
+            reason=report.note,
+            number=round(report.seconds, 3),
+            paths=(*report.restored,),
+        ),
+    )
+
+
+def _folder(fleet: Fleet, claim: Claim) -> Path:
+    return fleet.layout.attempt(claim.task.id, claim.epoch)

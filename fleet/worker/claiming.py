@@ -1,0 +1,79 @@
+"""Finding the next task and claiming it: the lock first, then the epoch.
+
+A task whose lock is free although the ledger says somebody works on it lost its worker. What is
+left of that attempt is ended and its work kept before the task may be claimed again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleet.core.attempt import Claim, Outcome, Owner
+from fleet.core.policy import Candidate, order
+from fleet.core.task import HELD
+from fleet.store.claims import Held, try_hold
+from fleet.store.layout import Layout
+from fleet.store.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A claim and the lock that proves its owner is alive."""
+
+    claim: Claim
+    lock: Held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimer:
+    layout: Layout
+    ledger: Ledger
+    owner: Owner
+    clean_up: Callable[[Candidate], None]  # ends and salvages what a dead worker left
+    rng: random.Random
+
+    def next(self) -> Taken | None:
+        """The most urgent task that can be had now; None when there is none."""
+        candidates = self.ledger.candidates(now=time.time())
+        if not candidates:
+            return None
+        for candidate in order(candidates, self.ledger.busy_paths()):
+            taken = self._try(candidate)
+            if taken is not None:
+                return taken
+        return None
+
+    def _try(self, candidate: Candidate) -> Taken | None:
+        lock = try_hold(self.layout.claim_lock(candidate.id))
+        if lock is None:
+            return None  # its owner is alive, by kernel proof
+        try:
+            if candidate.state in HELD and self._still_held(candidate):
+                self._bury(candidate)
+            claim = self.ledger.claim(candidate.id, self.owner, now=time.time())
+        except BaseException:
+            lock.release()
+            raise
+        if claim is None:
+            lock.release()
+            return None
+        return Taken(claim=claim, lock=lock)
+
+    def _still_held(self, candidate: Candidate) -> bool:
+        """Look again under the lock: it may have been handed in since we listed it."""
+        return self.ledger.stands(candidate.id, candidate.epoch, HELD)
+
+    def _bury(self, candidate: Candidate) -> None:
+        """We hold the lock, so the worker is dead; its children may live."""
+        self.clean_up(candidate)
+        self.ledger.ended(
+            candidate.id,
+            candidate.epoch,
+            Outcome.ABANDONED,
+            "its worker died",
+            now=time.time(),
+            rng=self.rng,
+        )

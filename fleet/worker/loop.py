@@ -1,0 +1,162 @@
+"""The life of a worker: claim, carry out, record, again; until there is nothing left to do.
+
+A worker started by `fleet run` looks whether its coordinator lives before each claim. When it
+does not, the worker finishes what it has in hand and ends; a new `fleet run` that started
+meanwhile holds the same lock, and so has adopted it. A worker started by hand needs no
+coordinator: its submissions wait for the next lander.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass
+
+from fleet import control
+from fleet.core.attempt import Claim, Outcome, Owner
+from fleet.core.errors import FleetError, StaleError
+from fleet.core.policy import Candidate
+from fleet.core.task import TaskState
+from fleet.process.stop import StopFlag
+from fleet.process.tree import ATTEMPT_MARK, kill_tree
+from fleet.store.claims import is_held
+from fleet.wiring import Fleet
+from fleet.worker.attempt import Result, carry_out
+from fleet.worker.claiming import Claimer, Taken
+from fleet.worker.workspace import close, open_rooms, salvage
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.1  # between looks for work: a dead worker's task is found within this time
+START_FAILURES = 3  # in a row, before the fleet pauses itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """What this worker is."""
+
+    owner: Owner
+    number: int | None  # agent-<number> of a run; None when started by hand
+
+
+class Worker:
+    def __init__(self, fleet: Fleet, post: Post, stop: StopFlag, rng: random.Random) -> None:
+        self._fleet = fleet
+        self._post = post
+        self._stop = stop
+        self._rng = rng
+        self._claimer = Claimer(
+            layout=fleet.layout,
+            ledger=fleet.ledger,
+            owner=post.owner,
+            clean_up=self._clean_up,
+            rng=rng,
+        )
+        self._version = -1
+        self._orders = control.Orders()
+        self._why: str | None = None  # why the attempt in hand must end; stays said
+
+    def run(self) -> None:
+        """Until told to stop, left alone by the coordinator, or out of work."""
+        while not self._should_leave():
+            taken = self._claimer.next() if self._may_claim() else None
+            if taken is not None:
+                self._work(taken)
+            elif self._out_of_work():
+                return
+            else:
+                self._stop.wait(IDLE_S)
+
+    def _work(self, taken: Taken) -> None:
+        """One attempt under its lock, and what becomes of it."""
+        claim = taken.claim
+        self._why = None
+        with taken.lock:
+            try:
+                result = self._carry_out(claim)
+                if result.outcome is not None:
+                    self._record(claim, result, result.outcome)
+            except StaleError as stale:
+                log.warning("dropped: %s", stale)
+                self._sweep(claim.task.id, claim.epoch)
+        close(self._fleet, open_rooms(self._fleet, claim))
+
+    def _carry_out(self, claim: Claim) -> Result:
+        try:
+            profile = self._fleet.profile_for(claim.task)
+            return carry_out(self._fleet, claim, profile, lambda: self._stopped(claim))
+        except FleetError as error:
+            # Not the task's fault: nothing was proven, and the next task would fare the same.
+            log.exception("attempt %s cannot go on", claim.key)
+            return Result(
+                outcome=Outcome.ABANDONED, reason=str(error), give_back=True, fault=str(error)
+            )
+
+    def _record(self, claim: Claim, result: Result, outcome: Outcome) -> None:
+        step = self._fleet.ledger.ended(
+            claim.task.id,
+            claim.epoch,
+            outcome,
+            result.reason,
+            now=time.time(),
+            rng=self._rng,
+            findings=result.findings,
+            give_back=result.give_back,
+        )
+        log.info("%s ended %s: %s", claim.key, outcome, step.reason)
+        if result.fault:
+            control.fault(self._fleet.controls, result.fault, now=time.time())
+
+    def _stopped(self, claim: Claim) -> str | None:
+        """Why the attempt in hand must end now; None while it may go on."""
+        if self._why is None:
+            if self._stop.killing:
+                self._why = "stopped"
+            elif self._look():
+                if self._orders.stop is control.Stop.KILL:
+                    self._why = "stopped"
+                elif self._fleet.ledger.cancel_asked(claim):
+                    self._why = "cancelled"
+        return self._why
+
+    def _should_leave(self) -> bool:
+        self._look()
+        if self._stop.draining or self._orders.stop is not control.Stop.NO:
+            return True
+        number, agents = self._post.number, self._orders.agents
+        if number is None:
+            return False
+        if agents is not None and number > agents:
+            return True
+        return not is_held(self._fleet.layout.coordinator_lock)
+
+    def _may_claim(self) -> bool:
+        return self._orders.may_claim
+
+    def _out_of_work(self) -> bool:
+        """By hand: nothing can become ready any more without a lander, or nothing is open."""
+        if self._post.number is not None:
+            return False
+        counts = self._fleet.roster.counts()
+        if counts.of(TaskState.PENDING, TaskState.CLAIMED, TaskState.RUNNING) == 0:
+            return True
+        alone = not is_held(self._fleet.layout.lander_lock)
+        nothing_moves = counts.of(TaskState.CLAIMED, TaskState.RUNNING) == 0
+        return alone and nothing_moves and not self._fleet.ledger.may_become_ready()
+
+    def _look(self) -> bool:
+        """Re-read the orders when anything was committed; whether it was."""
+        version = self._fleet.db.version()
+        if version == self._version:
+            return False
+        self._version = version
+        self._orders = control.read(self._fleet.controls)
+        return True
+
+    def _clean_up(self, candidate: Candidate) -> None:
+        self._sweep(candidate.id, candidate.epoch)
+        salvage(self._fleet, candidate.id, candidate.epoch)
+
+    def _sweep(self, task: str, epoch: int) -> None:
+        kill_tree(mark=ATTEMPT_MARK, value=self._fleet.layout.mark(task, epoch))
