@@ -45,9 +45,7 @@ class Claim:
     epoch: int
     attempt: int  # counted attempts so far, this one included; starts at 1
     owner: Owner
-    base: str  # commit to start from; "" until the workspace knows it
-    superseded: int | None = None  # an earlier epoch whose worker died holding the task
-    harvested: str = ""  # its commit, if it got as far as handing one in
+    harvested: str = ""  # what the attempt before handed in before its worker died or was drained
 
     @property
     def key(self) -> str:

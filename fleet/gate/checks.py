@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from fleet.core.errors import FleetError
 
 GATE_VERSION = 1  # raise it when the same tree may be reported differently
-NO_TESTS = "pytest found no tests"  # the note of the only incomplete run a base may have
+NO_TESTS = "it found no tests"  # the note of the one incomplete run that a base may have
 
 _SHELL = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1"})
 

@@ -16,20 +16,23 @@ import json
 import os
 import sys
 import traceback
+from typing import Any, Callable, Dict, Generator, List, Optional, Sequence, Set, Tuple
 
 try:
     import pytest
 
-    hookimpl = pytest.hookimpl
+    hookimpl: Callable[..., Callable[..., Any]] = pytest.hookimpl
+    INSTALLED = True
 except ImportError as error:
-    if getattr(error, "name", None) != "pytest":
+    if error.name != "pytest":
         raise
-    pytest = None
+    INSTALLED = False
 
-    def hookimpl(**options):
+    def hookimpl(**_: bool) -> Callable[..., Any]:
         return lambda function: function
 
 
+AnyReport = Any  # pytest.CollectReport or pytest.TestReport; their bases differ by version
 MESSAGE_CHARS = 2000
 NO_PYTEST = 3
 
@@ -37,11 +40,11 @@ NO_PYTEST = 3
 class Report:
     """The report's file. Lines go out whole and at once: a crash loses none."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._pid = os.getpid()
 
-    def write(self, kind, **values):
+    def write(self, kind: str, **values: object) -> None:
         # A test may fork, and its child may come back through pytest: only we report.
         if os.getpid() == self._pid:
             values["is"] = kind
@@ -51,28 +54,28 @@ class Report:
 class Reporter:
     """The plugin. With xdist it lives in the controller only, where all reports arrive."""
 
-    def __init__(self, report, checkout, only):
+    def __init__(self, report: Report, checkout: str, only: List[str]) -> None:
         self.session_finished = False
         self._report = report
         self._checkout = checkout
         self._only = only
-        self._tests = {}
-        self._unwritten = set()
-        self._selected = set()
+        self._tests: Dict[str, Dict[str, object]] = {}
+        self._unwritten: Set[str] = set()
+        self._selected: Set[str] = set()
         self._deselected = 0
 
     @hookimpl(hookwrapper=True)
-    def pytest_load_initial_conftests(self):
+    def pytest_load_initial_conftests(self) -> Generator[None, Any, None]:
         outcome = yield
         error = outcome.excinfo[1] if outcome.excinfo else None
-        if type(error).__name__ == "ConftestImportFailure":
+        if error is not None and type(error).__name__ == "ConftestImportFailure":
             path = os.path.relpath(str(error.path), self._checkout)
             cause = getattr(error, "cause", None) or error
             text = "".join(traceback.format_exception_only(type(cause), cause))
             self._collection(path, "failed", text, path, 0)
 
     @hookimpl(tryfirst=True)
-    def pytest_configure(self, config):
+    def pytest_configure(self, config: pytest.Config) -> None:
         if not self._only:
             return
         # In place of what the configuration and the command name; xdist's workers start anew
@@ -83,27 +86,27 @@ class Reporter:
         args = [arg for arg in was.args if str(arg) not in named] + self._only
         config.invocation_params = type(was)(args=tuple(args), plugins=was.plugins, dir=was.dir)
 
-    def pytest_collectreport(self, report):
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.outcome in ("failed", "skipped"):
             text = _why_skipped(report) if report.outcome == "skipped" else str(report.longrepr)
             path, line = self._place(report)
             self._collection(report.nodeid or path, report.outcome, text, path, line)
 
-    def pytest_deselected(self, items):
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self._deselected += len(items)
 
     @hookimpl(trylast=True)
-    def pytest_collection_finish(self, session):
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._selected.update(item.nodeid for item in session.items)
 
     @hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, node, ids):
+    def pytest_xdist_node_collection_finished(self, node: object, ids: Sequence[str]) -> None:
         self._selected.update(ids)
 
-    def pytest_runtest_logstart(self, nodeid):
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._report.write("running", id=nodeid)
 
-    def pytest_runtest_logreport(self, report):
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         outcome = _outcome(report)
         known = self._tests.get(report.nodeid)
         if outcome is None or (known and known["outcome"] == "failed"):
@@ -112,48 +115,53 @@ class Reporter:
         text = _why_skipped(report) if outcome in ("skipped", "xfailed") else ""
         if outcome == "failed":
             text = _last_of(str(report.longrepr or ""))
-        self._tests[report.nodeid] = dict(outcome=outcome, message=text, path=path, line=line)
+        self._tests[report.nodeid] = {
+            "outcome": outcome,
+            "message": text,
+            "path": path,
+            "line": line,
+        }
         self._unwritten.add(report.nodeid)
 
-    def pytest_runtest_logfinish(self, nodeid):
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
         if nodeid in self._unwritten:
             self._unwritten.discard(nodeid)
             self._report.write("test", id=nodeid, **self._tests[nodeid])
 
-    def pytest_keyboard_interrupt(self, excinfo):
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         self._report.write("interrupted", why=_last_of(str(excinfo.value) or excinfo.typename))
 
-    def pytest_internalerror(self, excrepr):
+    def pytest_internalerror(self, excrepr: object) -> None:
         self._report.write("interrupted", why="internal error: " + _last_of(str(excrepr)))
 
     @hookimpl(trylast=True)
-    def pytest_sessionfinish(self):
+    def pytest_sessionfinish(self) -> None:
         for nodeid in sorted(self._unwritten):
             self._report.write("test", id=nodeid, **self._tests[nodeid])
         never = sorted(self._selected.difference(self._tests))
         self._report.write(
-            "selected", count=len(self._selected), deselected=self._deselected, never=never[:20]
+            "selected", deselected=self._deselected, never=len(never), first=never[:1]
         )
         self.session_finished = True
 
-    def _collection(self, nodeid, outcome, text, path, line):
+    def _collection(self, nodeid: str, outcome: str, text: str, path: str, line: int) -> None:
         text = _last_of(text)
         self._report.write(
             "collection", id=nodeid, outcome=outcome, message=text, path=path, line=line
         )
 
-    def _place(self, report):
+    def _place(self, report: AnyReport) -> Tuple[str, int]:
         """The file in the checkout, and the line, that a reader should look at first."""
         crash = getattr(getattr(report, "longrepr", None), "reprcrash", None)
         if crash is not None:
             path = os.path.relpath(os.path.join(self._checkout, crash.path), self._checkout)
             if not path.startswith(os.pardir):
                 return path, crash.lineno
-        location = getattr(report, "location", None) or (report.nodeid.split("::")[0], None)
-        return str(location[0]), (location[1] or 0) + 1 if location[1] is not None else 0
+        path, line = (getattr(report, "location", None) or (report.nodeid.split("::")[0], None))[:2]
+        return str(path), 0 if line is None else line + 1  # it counts from 0
 
 
-def _outcome(report):
+def _outcome(report: pytest.TestReport) -> Optional[str]:
     """What one phase says of its test; None when it says nothing."""
     if report.outcome == "failed":
         return "failed"
@@ -164,18 +172,18 @@ def _outcome(report):
     return None  # set-up or tear-down went well, or a plugin will run it again
 
 
-def _why_skipped(report):
+def _why_skipped(report: AnyReport) -> str:
     reason = getattr(report, "wasxfail", None)
     if reason is None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
     return _last_of(str(reason or ""))
 
 
-def _last_of(text):
+def _last_of(text: str) -> str:
     return text.strip()[-MESSAGE_CHARS:]
 
 
-def _use(checkout, top):
+def _use(checkout: str, top: str) -> None:
     """Let modules come from the tree under test, for us and for the children of its tests."""
     first = [path for path in (os.path.join(checkout, "src"), checkout) if os.path.isdir(path)]
     rest = []
@@ -191,13 +199,13 @@ def _use(checkout, top):
     os.environ["PYTHONPATH"] = os.pathsep.join(first)
 
 
-def _within(path, folder):
+def _within(path: str, folder: str) -> bool:
     return bool(folder) and (path == folder or path.startswith(folder.rstrip("/") + "/"))
 
 
-def main(spec):
+def main(spec: Dict[str, Any]) -> int:
     report = Report(spec["report"])
-    if pytest is None:
+    if not INSTALLED:
         report.write("interrupted", why="pytest is not installed for " + sys.executable)
         return NO_PYTEST
     sys.dont_write_bytecode = True
@@ -213,12 +221,12 @@ def main(spec):
     return status
 
 
-def _read_spec():
+def _read_spec() -> Dict[str, Any]:
     """What to do, from a file that tests shall not find: it has the nonce."""
     path = sys.argv.pop()
     sys.argv[:] = ["pytest"]
     with open(path, encoding="utf-8") as file:
-        spec = json.load(file)
+        spec: Dict[str, Any] = json.load(file)
     os.unlink(path)
     return spec
 

@@ -21,7 +21,7 @@ from typing import IO, Self
 from fleet.process.identity import start_time
 from fleet.process.kernel import await_exit, open_pidfd, tied_to_us
 from fleet.process.transcript import Transcript, plain
-from fleet.process.tree import ATTEMPT_MARK, kill_tree
+from fleet.process.tree import ATTEMPT_MARK, bury_orphans, kill_tree
 
 PIECE = 1 << 16  # the usual size of a pipe
 LAST_LINE_CHARS = 300
@@ -112,6 +112,11 @@ class Program:
         while not self.exited and time.monotonic() < until:
             self.turn(min(0.1, until - time.monotonic()))
         return self.exited
+
+    def bury_orphans(self) -> None:
+        """Daemons of it that have ended must not fill the process table as our zombies."""
+        if self._started is not None:
+            bury_orphans(root=self._popen.pid, orphans_since=self._started)
 
     def signal_group(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):

@@ -51,12 +51,13 @@ class StopFlag:
 
         So a loop that drains can still pace itself with it: it returns at once only for news.
         """
+        asleep = self._level == self._told
         if self._read_end < 0:
-            pause(timeout_s)  # not entered: no signal is ours
-        elif self._level == self._told:
-            # The C-level handler writes to this pipe, so that a signal which comes between this
-            # line's check and the sleep is not slept through.
-            select.select([self._read_end], [], [], max(0.0, timeout_s))
+            pause(timeout_s if asleep else 0.0)  # not entered: no signal is ours
+        else:
+            # The C-level handler writes to this pipe, so that a signal which comes between the
+            # line above and the sleep is not slept through.
+            select.select([self._read_end], [], [], max(0.0, timeout_s) if asleep else 0.0)
             self._empty_pipe()
         news = self._level != self._told
         self._told = self._level

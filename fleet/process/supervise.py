@@ -144,6 +144,7 @@ def _watch(program: Program, rules: _Rules) -> tuple[End, str] | None:
             spoke = now
         if now - asked >= TURN_S:
             asked = now
+            program.bury_orphans()
             reason = rules.should_stop()
             if reason is not None:
                 return End.STOPPED, reason

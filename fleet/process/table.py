@@ -1,15 +1,15 @@
 """The process table: one look at `/proc`, and who in it carries a mark.
 
 A look is not an instant. Processes that come while it is taken are looked at too, until none is
-new; those that went before they could be read are counted, since each may have left a child
-behind. A process hides its mark from us by overwriting its environment, by exec with another
+new. If some went before they could be read, each may have left a child behind, and the look is
+not `settled`. A process hides its mark from us by overwriting its environment, by exec with another
 one, or by not being dumpable; then only its ancestry gives it away.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 LISTINGS = 20  # at most, in one look
@@ -35,7 +35,7 @@ class Process:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     processes: Mapping[int, Process]
-    missed: int  # gone before they could be read
+    settled: bool  # nothing came or went unseen
 
     def marked(self) -> list[int]:
         return [process.pid for process in self.processes.values() if process.marked]
@@ -54,21 +54,26 @@ class Table:
         return found
 
 
-def look(entry: bytes | None = None) -> Table:
-    """The table as it is now; `entry` is the `MARK=value` by which processes are marked."""
+def look(entry: bytes | None = None, meet: Callable[[Process], None] | None = None) -> Table:
+    """The table as it is now; `entry` is the `MARK=value` by which processes are marked.
+
+    `meet` is called for each process the moment it is read: some are not there for long.
+    """
     processes: dict[int, Process] = {}
     missed: set[int] = set()
     for _ in range(LISTINGS):
         fresh = [pid for pid in _pids() if pid not in processes and pid not in missed]
         if not fresh:
-            break
+            return Table(processes=processes, settled=not missed)
         for pid in fresh:
             process = _process(pid, entry)
             if process is None:
                 missed.add(pid)
-            else:
-                processes[pid] = process
-    return Table(processes=processes, missed=len(missed))
+                continue
+            processes[pid] = process
+            if meet is not None:
+                meet(process)
+    return Table(processes=processes, settled=False)
 
 
 def entry_of(mark: str, value: str) -> bytes:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 ATTEMPT_MARK = "FLEET_ATTEMPT"  # in the environment of everything an attempt starts
 FREEZES = 100  # rounds of stopping a tree that forks, before killing what was stopped
 QUIET_LOOKS = 2  # in a row that must find nothing: in the middle of an exec a mark is not readable
-DOUBTFUL_LOOKS = 10  # at most, when unrelated processes come and go while we look
+DOUBT_S = 0.25  # at most, of looking again because unrelated processes come and go meanwhile
 BETWEEN_LOOKS_S = 0.002
 DEATHS_AWAITED = 32  # one by one; the others have died meanwhile
 
@@ -61,32 +61,48 @@ def kill_tree(
     or after this tick, are orphans of the tree. Never kills the caller.
     """
     hunt = _Hunt(entry=entry_of(mark, value), root=root, orphans_since=orphans_since)
-    until = time.monotonic() + timeout_s
-    looks = 0
-    while time.monotonic() < until:
-        table = look(hunt.entry)
+    now = quiet_since = time.monotonic()
+    until = now + timeout_s
+    quiet = 0
+    while now < until:
+        buried = hunt.buried
+        table = hunt.look()
         prey = hunt.prey(table)
         if prey:
             hunt.kill(hunt.freeze(prey), until)
-        if prey or hunt.reap(table):
-            looks = 0
+        now = time.monotonic()
+        if prey or hunt.buried > buried:
+            quiet, quiet_since = 0, now
             continue
-        looks += 1
-        if looks >= (DOUBTFUL_LOOKS if table.missed else QUIET_LOOKS):
+        quiet += 1
+        if quiet >= QUIET_LOOKS and (table.settled or now - quiet_since > DOUBT_S):
             return len(hunt.killed)
         pause(BETWEEN_LOOKS_S)
     log.warning("after %s s there still are processes with %s=%s", timeout_s, mark, value)
     return len(hunt.killed)
 
 
+def bury_orphans(*, root: int, orphans_since: int) -> None:
+    """Reap what came to us and has ended while `root`'s tree lives on. Cheap if there is none."""
+    with suppress(ChildProcessError):
+        dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if dead is not None and dead.si_pid != root:
+            hunt = _Hunt(entry=None, root=root, orphans_since=orphans_since)
+            hunt.look()
+
+
 @dataclass(slots=True, kw_only=True)
 class _Hunt:
-    entry: bytes
+    entry: bytes | None
     root: int | None
     orphans_since: int | None
     killed: set[tuple[int, int]] = field(default_factory=set)
+    buried: int = 0
     me: int = field(default_factory=os.getpid)
     session: int = field(default_factory=lambda: os.getsid(0))
+
+    def look(self) -> Table:
+        return look(self.entry, self._meet)
 
     def prey(self, table: Table) -> list[Process]:
         """What is alive and belongs to the tree."""
@@ -107,7 +123,7 @@ class _Hunt:
             for process in moving:
                 _send(process, signal.SIGSTOP)
                 frozen[process.identity] = process
-            prey = self.prey(look(self.entry))
+            prey = self.prey(self.look())
         return list(frozen.values())
 
     def kill(self, frozen: Iterable[Process], until: float) -> None:
@@ -116,15 +132,14 @@ class _Hunt:
         for process in dying[:DEATHS_AWAITED]:
             _await_death(process, until)
 
-    def reap(self, table: Table) -> int:
-        """Bury the dead of the tree that are our own children, and nobody else's; how many."""
-        reaped = 0
-        for process in table.processes.values():
-            ours = process.parent == self.me and process.zombie and process.pid != self.root
-            if ours and (process.identity in self.killed or self._orphan(process)):
-                with suppress(ChildProcessError):
-                    reaped += os.waitpid(process.pid, os.WNOHANG)[0] == process.pid
-        return reaped
+    def _meet(self, process: Process) -> None:
+        """Stop what is marked on sight; bury the dead of the tree that are our children."""
+        if process.marked and process.pid != self.me:
+            _send(process, signal.SIGSTOP)
+        ours = process.zombie and process.parent == self.me and process.pid != self.root
+        if ours and (process.identity in self.killed or self._orphan(process)):
+            with suppress(ChildProcessError):
+                self.buried += os.waitpid(process.pid, os.WNOHANG)[0] == process.pid
 
     def _orphan(self, process: Process) -> bool:
         # No process can enter our session from another one, so nothing of ours is taken for it.

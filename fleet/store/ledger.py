@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeVar
 
 from fleet.core.attempt import Claim, Outcome, Owner
 from fleet.core.errors import StaleError
 from fleet.core.event import Event, Kind
-from fleet.core.policy import Backoff, Candidate, Next, Record, after
+from fleet.core.policy import Backoff, Candidate, Next, Record, after, order
 from fleet.core.task import HELD, TERMINAL, Task, TaskId, TaskState
 from fleet.store import events
-from fleet.store.database import Database
+from fleet.store.database import Database, Row
 
-LOOKAHEAD = 64  # ready tasks looked at for one claim: enough for 64 workers at once
+LOOKAHEAD = 32  # ready tasks looked at for one claim
+
+Lock = TypeVar("Lock")
 
 
 class Ledger:
@@ -29,83 +32,97 @@ class Ledger:
         self._db = db
         self._backoff = backoff
 
-    def candidates(self, *, now: float) -> list[Candidate]:
-        """Held tasks, whose workers may be dead, then ready ones, most urgent first."""
-        held = self._db.rows(
-            "SELECT id, state, epoch, paths FROM tasks INDEXED BY live "
-            "WHERE state IN ('claimed', 'running')"
-        )
-        ready = self._db.rows(
-            "SELECT id, state, epoch, paths FROM tasks INDEXED BY ready "
-            "WHERE state = 'pending' AND waiting = 0 AND not_before <= ? "
-            "ORDER BY priority, seq, id LIMIT ?",
-            (now, LOOKAHEAD),
-        )
-        return [
-            Candidate(
-                id=str(id_), state=TaskState(str(state)), epoch=_int(epoch), paths=_split(paths)
+    def held(self) -> list[Candidate]:
+        """Tasks somebody works on; whoever finds their lock free knows that worker is dead."""
+        return _candidates(
+            self._db.rows(
+                "SELECT id, state, epoch, paths FROM tasks INDEXED BY live "
+                "WHERE state IN ('claimed', 'running')"
             )
-            for id_, state, epoch, paths in (*held, *ready)
-        ]
+        )
 
-    def busy_paths(self) -> list[tuple[str, ...]]:
+    def ready(self, *, now: float, limit: int = LOOKAHEAD) -> list[Candidate]:
+        """The next tasks to claim, most urgent first, then in file order."""
+        return _candidates(
+            self._db.rows(
+                "SELECT id, state, epoch, paths FROM tasks INDEXED BY ready "
+                "WHERE state = 'pending' AND waiting = 0 AND not_before <= ? "
+                "ORDER BY priority, seq, id LIMIT ?",
+                (now, limit),
+            )
+        )
+
+    def may_become_ready(self) -> bool:
+        """Whether a task is ready, or will be once its back-off has passed."""
+        return (
+            self._db.one(
+                "SELECT 1 FROM tasks INDEXED BY ready WHERE state = 'pending' AND waiting = 0 LIMIT 1"
+            )
+            is not None
+        )
+
+    def claim(
+        self, owner: Owner, try_hold: Callable[[TaskId], Lock | None], *, now: float
+    ) -> tuple[Claim, Lock] | None:
+        """Claim the most urgent ready task whose lock can be had; None when there is none.
+
+        The lock is taken inside the transaction and before anything is written: claimers queue
+        for the database instead of racing for locks.
+        """
+        if not self.ready(now=now, limit=1):
+            return None
+        with self._db.transaction():
+            for candidate in self._in_turn(now):
+                lock = try_hold(candidate.id)
+                if lock is not None:
+                    return self._take(candidate, owner, now=now), lock
+        return None
+
+    def _in_turn(self, now: float) -> Iterator[Candidate]:
+        """Nearly always the first one will do, and the rest is not even read."""
+        first = self.ready(now=now, limit=1)
+        if first and not first[0].paths:
+            yield first[0]
+        ready = self.ready(now=now)
+        busy = self._busy_paths() if any(candidate.paths for candidate in ready) else ()
+        yield from order(ready, busy)
+
+    def _take(self, candidate: Candidate, owner: Owner, *, now: float) -> Claim:
+        db, id_, epoch = self._db, candidate.id, candidate.epoch + 1
+        row = db.one("SELECT spec, attempts FROM tasks WHERE id = ?", (id_,))
+        assert row is not None
+        earlier = db.one(
+            "SELECT head FROM attempts WHERE task = ? AND epoch = ? AND outcome = 'abandoned'",
+            (id_, candidate.epoch),
+        )
+        db.write(
+            "UPDATE tasks SET state = 'claimed', epoch = ?, attempts = attempts + 1, reason = '' "
+            "WHERE id = ?",
+            (epoch, id_),
+        )
+        db.write(
+            "INSERT INTO attempts(task, epoch, worker, host, boot_id, pid, started, claimed_at) "
+            "VALUES(?,?,?,?,?,?,?,?)",
+            (id_, epoch, owner.worker, owner.host, owner.boot_id, owner.pid, owner.started, now),
+        )
+        events.append(
+            db, Event(kind=Kind.CLAIMED, at=now, task=id_, epoch=epoch, worker=owner.worker)
+        )
+        return Claim(
+            task=Task.of_json(str(row[0])),
+            epoch=epoch,
+            attempt=_int(row[1]) + 1,
+            owner=owner,
+            harvested=str(earlier[0]) if earlier else "",
+        )
+
+    def _busy_paths(self) -> list[tuple[str, ...]]:
         """The declared paths of all work in flight."""
         rows = self._db.rows(
             "SELECT paths FROM tasks INDEXED BY live "
             "WHERE state IN ('claimed', 'running', 'submitted', 'landing')"
         )
         return [_split(paths) for (paths,) in rows]
-
-    def claim(self, task: TaskId, owner: Owner, *, now: float) -> Claim | None:
-        """Take a ready task whose lock the caller holds; None when it is not ready after all."""
-        db = self._db
-        with db.transaction():
-            row = db.one(
-                "SELECT spec, epoch, attempts FROM tasks "
-                "WHERE id = ? AND state = 'pending' AND waiting = 0 AND not_before <= ?",
-                (task, now),
-            )
-            if row is None:
-                return None
-            epoch, attempt = _int(row[1]) + 1, _int(row[2]) + 1
-            earlier = db.one(
-                "SELECT epoch, head, base FROM attempts WHERE task = ? AND epoch = ? "
-                "AND outcome = ? AND head != ''",
-                (task, epoch - 1, Outcome.ABANDONED),
-            )
-            db.write(
-                "UPDATE tasks SET state = 'claimed', epoch = ?, attempts = ?, reason = '' "
-                "WHERE id = ?",
-                (epoch, attempt, task),
-            )
-            db.write(
-                "INSERT INTO attempts"
-                "(task, epoch, worker, host, boot_id, pid, started, claimed_at) "
-                "VALUES(?,?,?,?,?,?,?,?)",
-                (
-                    task,
-                    epoch,
-                    owner.worker,
-                    owner.host,
-                    owner.boot_id,
-                    owner.pid,
-                    owner.started,
-                    now,
-                ),
-            )
-            events.append(
-                db,
-                Event(kind=Kind.CLAIMED, at=now, task=task, epoch=epoch, worker=owner.worker),
-            )
-        return Claim(
-            task=Task.of_json(str(row[0])),
-            epoch=epoch,
-            attempt=attempt,
-            owner=owner,
-            base=str(earlier[2]) if earlier else "",
-            superseded=_int(earlier[0]) if earlier else None,
-            harvested=str(earlier[1]) if earlier else "",
-        )
 
     def running(self, claim: Claim, *, agent: str, base: str, now: float) -> None:
         """The workspace stands; the agent is about to start."""
@@ -228,13 +245,6 @@ class Ledger:
         )
         return row is None or bool(row[0])
 
-    def may_become_ready(self) -> bool:
-        """Whether a task is ready, or will be once its back-off has passed."""
-        return (
-            self._db.one("SELECT 1 FROM tasks WHERE state = 'pending' AND waiting = 0 LIMIT 1")
-            is not None
-        )
-
     def stands(self, task: TaskId, epoch: int, states: Collection[TaskState]) -> bool:
         """Whether a task is still at this epoch and in one of these states."""
         row = self._db.one("SELECT state FROM tasks WHERE id = ? AND epoch = ?", (task, epoch))
@@ -295,6 +305,13 @@ def block_dependents(db: Database, task: TaskId, *, now: float) -> None:
                 ),
             )
             frontier.append(str(dependent))
+
+
+def _candidates(rows: list[Row]) -> list[Candidate]:
+    return [
+        Candidate(id=str(id_), state=TaskState(str(state)), epoch=_int(epoch), paths=_split(paths))
+        for id_, state, epoch, paths in rows
+    ]
 
 
 def _int(value: object) -> int:

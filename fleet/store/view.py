@@ -14,7 +14,7 @@ from fleet.core.attempt import Attempt, Outcome
 from fleet.core.errors import UsageError
 from fleet.core.state import TaskView
 from fleet.core.task import TaskId
-from fleet.store.database import Database
+from fleet.store.database import MEMORY, Database
 from fleet.store.roster import Roster
 from fleet.store.schema import MIGRATIONS
 from fleet.store.taskfiles import TaskFiles
@@ -76,7 +76,7 @@ def open_for_reading(path: Path) -> Database:
     """The ledger, read-only; an empty one in memory where there is none yet."""
     if path.exists():
         return Database(path, read_only=True)
-    empty = Database(Path(":memory:"))
+    empty = Database(MEMORY)
     empty.migrate(MIGRATIONS)
     return empty
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fleet.core.attempt import Claim, Outcome, Owner
-from fleet.core.policy import Candidate, order
+from fleet.core.policy import Candidate
 from fleet.core.task import HELD
 from fleet.store.claims import Held, try_hold
 from fleet.store.layout import Layout
@@ -37,37 +37,27 @@ class Claimer:
 
     def next(self) -> Taken | None:
         """The most urgent task that can be had now; None when there is none."""
-        candidates = self.ledger.candidates(now=time.time())
-        if not candidates:
-            return None
-        for candidate in order(candidates, self.ledger.busy_paths()):
-            taken = self._try(candidate)
-            if taken is not None:
-                return taken
-        return None
+        for candidate in self.ledger.held():
+            self._bury_if_dead(candidate)
+        found = self.ledger.claim(
+            self.owner, lambda id_: try_hold(self.layout.claim_lock(id_)), now=time.time()
+        )
+        return Taken(claim=found[0], lock=found[1]) if found else None
 
-    def _try(self, candidate: Candidate) -> Taken | None:
+    def _bury_if_dead(self, candidate: Candidate) -> None:
+        """A held task whose lock can be had has lost its worker; its children may live."""
         lock = try_hold(self.layout.claim_lock(candidate.id))
         if lock is None:
-            return None  # its owner is alive, by kernel proof
-        try:
-            if candidate.state in HELD and self._still_held(candidate):
+            return  # its owner is alive, by kernel proof
+        with lock:
+            if self._still_held(candidate):
                 self._bury(candidate)
-            claim = self.ledger.claim(candidate.id, self.owner, now=time.time())
-        except BaseException:
-            lock.release()
-            raise
-        if claim is None:
-            lock.release()
-            return None
-        return Taken(claim=claim, lock=lock)
 
     def _still_held(self, candidate: Candidate) -> bool:
         """Look again under the lock: it may have been handed in since we listed it."""
         return self.ledger.stands(candidate.id, candidate.epoch, HELD)
 
     def _bury(self, candidate: Candidate) -> None:
-        """We hold the lock, so the worker is dead; its children may live."""
         self.clean_up(candidate)
         self.ledger.ended(
             candidate.id,

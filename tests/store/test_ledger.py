@@ -30,9 +30,9 @@ def ledger(db: Database) -> Ledger:
 
 
 def claimed(ledger: Ledger, id_: str = "one") -> Claim:
-    claim = ledger.claim(id_, an_owner(), now=NOW)
-    assert claim is not None
-    return claim
+    found = ledger.claim(an_owner(), lambda task: task == id_ or None, now=NOW)
+    assert found is not None
+    return found[0]
 
 
 def end(ledger: Ledger, claim: Claim, outcome: Outcome = Outcome.REJECTED) -> TaskState:
@@ -53,7 +53,7 @@ def test_a_claim_raises_the_epoch_and_counts_the_attempt(db: Database, ledger: L
     Roster(db).sync([a_task()], now=NOW)
     first = claimed(ledger)
     assert (first.epoch, first.attempt) == (1, 1)
-    assert ledger.claim("one", an_owner(), now=NOW) is None
+    assert ledger.claim(an_owner(), lambda _: True, now=NOW) is None
     assert end(ledger, first) is TaskState.PENDING
     db.write("UPDATE tasks SET not_before = 0")
     second = claimed(ledger)
@@ -109,21 +109,37 @@ def test_rejected_work_is_not_taken_over(db: Database, ledger: Ledger) -> None:
     assert claimed(ledger).harvested == ""
 
 
+def test_a_task_whose_lock_is_held_is_passed_over(db: Database, ledger: Ledger) -> None:
+    Roster(db).sync([a_task("a"), a_task("b")], now=NOW)
+    assert claimed(ledger, "b").task.id == "b"
+    assert ledger.claim(an_owner(), lambda _: None, now=NOW) is None
+
+
+def test_a_claim_that_fails_while_locking_leaves_nothing(db: Database, ledger: Ledger) -> None:
+    def broken(_: str) -> None:
+        raise OSError("no locks here")
+
+    Roster(db).sync([a_task("a")], now=NOW)
+    with pytest.raises(OSError, match="no locks"):
+        ledger.claim(an_owner(), broken, now=NOW)
+    assert [c.id for c in ledger.ready(now=NOW)] == ["a"]
+
+
 def test_urgent_tasks_come_first_and_ties_keep_file_order(db: Database, ledger: Ledger) -> None:
     tasks = [a_task("b"), a_task("a"), a_task("low", priority=9), a_task("urgent", priority=0)]
     Roster(db).sync(tasks, now=NOW)
-    assert [c.id for c in ledger.candidates(now=NOW)] == ["urgent", "b", "a", "low"]
+    assert [c.id for c in ledger.ready(now=NOW)] == ["urgent", "b", "a", "low"]
 
 
 def test_a_dependent_is_ready_only_when_all_it_needs_has_landed(
     db: Database, ledger: Ledger
 ) -> None:
     Roster(db).sync([a_task("c", depends_on=("a", "b")), a_task("a"), a_task("b")], now=NOW)
-    assert [c.id for c in ledger.candidates(now=NOW)] == ["a", "b"]
+    assert [c.id for c in ledger.ready(now=NOW)] == ["a", "b"]
     land(db, ledger, claimed(ledger, "a"))
-    assert [c.id for c in ledger.candidates(now=NOW)] == ["b"]
+    assert [c.id for c in ledger.ready(now=NOW)] == ["b"]
     land(db, ledger, claimed(ledger, "b"))
-    assert [c.id for c in ledger.candidates(now=NOW)] == ["c"]
+    assert [c.id for c in ledger.ready(now=NOW)] == ["c"]
 
 
 def test_a_failed_dependency_blocks_everything_behind_it_and_retry_revives_it(
@@ -140,7 +156,7 @@ def test_a_failed_dependency_blocks_everything_behind_it_and_retry_revives_it(
     assert [view.state for view in roster.tasks()] == ["failed", "blocked", "blocked"]
     assert roster.retry("a", now=NOW) == ""
     assert [view.state for view in roster.tasks()] == ["pending"] * 3
-    assert [c.id for c in ledger.candidates(now=NOW)] == ["a"]
+    assert [c.id for c in ledger.ready(now=NOW)] == ["a"]
 
 
 def test_retrying_a_blocked_task_whose_dependency_still_failed_blocks_it_again(

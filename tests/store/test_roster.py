@@ -43,8 +43,9 @@ def test_a_task_read_back_is_the_task_that_was_written(db: Database) -> None:
 def test_an_edited_prompt_is_taken_over_by_the_next_attempt_only(db: Database) -> None:
     roster, ledger = Roster(db), a_ledger(db)
     roster.sync([a_task("a", prompt="old")], now=NOW)
-    claim = ledger.claim("a", an_owner(), now=NOW)
-    assert claim is not None
+    found = ledger.claim(an_owner(), lambda _: True, now=NOW)
+    assert found is not None
+    claim, _ = found
     roster.sync([a_task("a", prompt="new")], now=NOW)
     assert claim.task.prompt == "old"
     view = roster.task("a")
@@ -79,7 +80,7 @@ def test_states_written_in_a_file_are_honoured_when_they_are_terminal(db: Databa
         [done, failed, a_task("c", depends_on=("a",)), a_task("d", depends_on=("b",))], now=NOW
     )
     assert states(roster) == {"a": "merged", "b": "failed", "c": "pending", "d": "blocked"}
-    assert [c.id for c in a_ledger(db).candidates(now=NOW)] == ["c"]
+    assert [c.id for c in a_ledger(db).ready(now=NOW)] == ["c"]
 
 
 def test_ten_thousand_tasks_are_synced_and_listed(db: Database) -> None:
@@ -87,4 +88,4 @@ def test_ten_thousand_tasks_are_synced_and_listed(db: Database) -> None:
     tasks = [a_task(f"t{n}") for n in range(10_000)]
     roster.sync(tasks, now=NOW)
     assert roster.counts().open == 10_000
-    assert [c.id for c in a_ledger(db).candidates(now=NOW)][:2] == ["t0", "t1"]
+    assert [c.id for c in a_ledger(db).ready(now=NOW)][:2] == ["t0", "t1"]
