@@ -18,6 +18,7 @@ from fleet.core.profile import Profile
 from fleet.core.task import Task
 from fleet.gate.candidate import Candidate
 from fleet.gate.checks import find_tools
+from fleet.gate.cleanroom import CleanRoom
 from fleet.gate.policy import Rules
 from fleet.gate.proof import Gate, checks_of
 from fleet.repo import merge, trailers
@@ -75,15 +76,17 @@ class Fleet:
     def gate(self) -> Gate:
         settings = self.config.gate
         return Gate(
-            hub=self.hub,
-            reports=Reports(self.db),
-            layout=self.layout,
-            checks=checks_of(settings.commands),
-            tools=find_tools(
-                wanted_python=settings.python, top=self.layout.top, search=self.config.env.path
+            room=CleanRoom(
+                hub=self.hub,
+                layout=self.layout,
+                tools=find_tools(
+                    wanted_python=settings.python, top=self.layout.top, search=self.config.env.path
+                ),
+                timeout_s=settings.timeout_s,
+                slots=settings.slots,
             ),
-            timeout_s=settings.timeout_s,
-            slots=settings.slots,
+            reports=Reports(self.db),
+            checks=checks_of(settings.commands),
         )
 
     @cached_property

@@ -87,7 +87,7 @@ def _gate(top: Path) -> Iterator[Finding]:
         return
     for check in gate.checks:
         yield True, f"gate: {check.name}"
-    yield True, f"tests run with {gate.tools.python}"
+    yield True, f"tests run with {gate.room.tools.python}"
 
 
 def _processes() -> Iterator[Finding]:

@@ -78,3 +78,12 @@ class GateReport:
     note: str = ""
     cached: bool = False
     seconds: float = 0.0
+
+    @property
+    def headline(self) -> str:
+        """The verdict's reason in one line; "" for a pass."""
+        if self.note or not self.findings:
+            return self.note
+        first = str(self.findings[0]).splitlines()[0]
+        more = f" (and {len(self.findings) - 1} more)" if len(self.findings) > 1 else ""
+        return first + more

@@ -2,267 +2,139 @@
 
 DESIGN. Reports are facts about a tree and cached by (tree, gate hash); verdicts are computed
 from two reports each time. So the base's report is made once, is inherited from each landing
-(the landed tree's own report), and a tree that was gated before costs nothing again. At most
-`slots` gates run at once on one machine, whoever asks: the slots are flocks.
+(the landed tree's own report), and a tree that was gated before costs nothing again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from fleet.core.errors import FleetError
-from fleet.core.report import CheckRun, GateReport, TreeReport, Verdict
+from fleet.core.report import CheckRun, GateReport, TestOutcome, TreeReport, Verdict
 from fleet.core.task import TestRule
 from fleet.gate.candidate import Candidate
-from fleet.gate.checks import Check, Kind, Tools, identity, parse
+from fleet.gate.checks import Check, Kind, identity, parse
+from fleet.gate.cleanroom import Caller, Checkout, CleanRoom
 from fleet.gate.codec import decode, encode
-from fleet.gate.compare import judge, newly_failing
-from fleet.gate.runner import run_checks
-from fleet.repo.hub import Hub
-from fleet.store.claims import Held, hold, try_hold
-from fleet.store.layout import Layout
+from fleet.gate.compare import judge
+from fleet.gate.regressions import newly_failing
+from fleet.repo.merge import overlay
+from fleet.store.claims import hold
 from fleet.store.reports import Reports
-
-SLOT_POLL_S = 0.05
-Stopped = Callable[[], str | None]
-
-
-class Interrupted(Exception):
-    """The caller was told to stop while the gate was at work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One way of proving trees: which checks, with which tools, how long."""
+    """One way of proving trees: which checks, where, and what is known already."""
 
-    hub: Hub
+    room: CleanRoom
     reports: Reports
-    layout: Layout
     checks: tuple[Check, ...]
-    tools: Tools
-    timeout_s: float
-    slots: int
 
     @property
     def gate_hash(self) -> str:
-        return identity(self.checks, self.tools)
+        return identity(self.checks, self.room.tools)
 
     def prove(
-        self, candidates: Sequence[Candidate], *, extra: Sequence[str], mark: str, stopped: Stopped
+        self, candidates: Sequence[Candidate], *, extra: Sequence[str], by: Caller
     ) -> GateReport:
         """Judge the last candidate's tree against the first one's base.
 
         One candidate is an attempt; several are a batch, each built on the one before. `extra`
-        are the tasks' own commands. A PASS is durable before this returns.
+        are the tasks' own commands. A PASS is durable before this returns. Raises `Interrupted`.
         """
         began = time.monotonic()
-        top, base = candidates[-1], candidates[0]
-        base_report = self.base_report(base.base_tree, mark=mark, stopped=stopped)
-        known = self._known(top.tree, extra)
-        if known is None:
-            with self._slot(stopped), self._checkout(top.tree) as (checkout, scratch):
-                merged = self._run(top.tree, extra, checkout, scratch, mark, stopped)
-                rerun = self._rerun(merged, base_report, checkout, scratch, mark, stopped)
-        else:
-            merged, rerun = known, None
-        report = self._verdict(candidates, merged, base_report, rerun, mark, stopped)
-        if report.verdict is Verdict.FAIL and known is not None and rerun is None:
-            report = self._second_look(candidates, merged, base_report, report, mark, stopped)
-        report = replace(report, cached=known is not None, seconds=time.monotonic() - began)
+        tree, base = candidates[-1].tree, candidates[0].base_tree
+        before = self.base_report(base, by=by)
+        known = self._known(tree, extra)
+        merged, rerun = (known, None) if known else self._examine(tree, extra, before, by)
+        as_base = self._as_base(candidates, by)
+        report = _judge(candidates, merged, before, as_base, rerun)
+        if known and report.verdict is Verdict.FAIL:
+            # What failed when the tree was first seen may have been flaky: look again.
+            with self.room.open(tree, by) as checkout:
+                rerun = self._rerun(checkout, merged, before)
+            report = _judge(candidates, merged, before, as_base, rerun)
         if report.verdict is Verdict.PASS:
-            self.reports.passed(top.tree, base=base.base_tree, now=time.time())
-        return report
+            self.reports.passed(tree, base=base, now=time.time())
+        return replace(report, cached=known is not None, seconds=time.monotonic() - began)
 
-    def base_report(self, tree: str, *, mark: str, stopped: Stopped) -> TreeReport:
-        """What the checks say of the base, made once however many ask."""
+    def base_report(self, tree: str, *, by: Caller) -> TreeReport:
+        """What the checks say of the base, made once however many ask at the same time."""
         while True:
             found = self._known(tree, ())
             if found is not None:
                 return found
-            held = hold(self.layout.base_lock(tree), timeout_s=1.0)
+            held = hold(self.room.layout.base_lock(tree), timeout_s=1.0)
             if held is None:
-                _check(stopped)
+                by.check()
                 continue
             with held:
                 found = self._known(tree, ())
                 if found is not None:
                     return found
-                with self._slot(stopped), self._checkout(tree) as (checkout, scratch):
-                    return self._run(tree, (), checkout, scratch, mark, stopped)
+                with self.room.open(tree, by) as checkout:
+                    report = TreeReport(
+                        tree=tree, gate_hash=self.gate_hash, runs=checkout.run(self.checks)
+                    )
+                self._keep(report)
+                return report
+
+    def _examine(
+        self, tree: str, extra: Sequence[str], before: TreeReport, by: Caller
+    ) -> tuple[TreeReport, CheckRun | None]:
+        """Run every check, and once more what newly fails: that tells flaky from broken."""
+        checks = (*self.checks, *(parse(command) for command in dict.fromkeys(extra)))
+        with self.room.open(tree, by) as checkout:
+            report = TreeReport(tree=tree, gate_hash=self._key(extra), runs=checkout.run(checks))
+            rerun = self._rerun(checkout, report, before)
+        self._keep(_without_flakes(report, rerun))
+        return report, rerun
+
+    def _rerun(self, checkout: Checkout, report: TreeReport, before: TreeReport) -> CheckRun | None:
+        check = self._pytest()
+        ours = check and report.run_of(check.name)
+        if check is None or ours is None or not ours.complete:
+            return None
+        ids = newly_failing(ours, before.run_of(check.name))
+        return checkout.run((check,), only_tests=ids)[0] if ids else None
+
+    def _as_base(self, candidates: Sequence[Candidate], by: Caller) -> CheckRun | None:
+        """The base's version of edited or deleted tests, over the merge result."""
+        check = self._pytest()
+        guarded = [
+            path
+            for candidate in candidates
+            if candidate.tests is TestRule.KEEP
+            for path in candidate.edited_tests
+        ]
+        if check is None or not guarded:
+            return None
+        tree = overlay(self.room.hub, candidates[-1].tree, candidates[0].base_tree, guarded)
+        with self.room.open(tree, by) as checkout:
+            there = [path for path in dict.fromkeys(guarded) if checkout.has(path)]
+            return checkout.run((check,), only_tests=there)[0] if there else None
 
     def _known(self, tree: str, extra: Sequence[str]) -> TreeReport | None:
-        """The cached report of a tree with exactly these extra commands, if there is one."""
+        """The cached report of a tree under exactly these checks, if there is one."""
         body = self.reports.find(tree, self._key(extra))
-        if body is None:
-            return None
-        return decode(body)
+        return decode(body) if body is not None else None
+
+    def _keep(self, report: TreeReport) -> None:
+        """Only complete reports are facts; what could not run may run the next time."""
+        if all(run.complete for run in report.runs):
+            self.reports.keep(report.tree, report.gate_hash, encode(report), now=time.time())
 
     def _key(self, extra: Sequence[str]) -> str:
         if not extra:
             return self.gate_hash
         return hashlib.sha256("\0".join((self.gate_hash, *sorted(set(extra)))).encode()).hexdigest()
 
-    def _run(
-        self,
-        tree: str,
-        extra: Sequence[str],
-        checkout: Path,
-        scratch: Path,
-        mark: str,
-        stopped: Stopped,
-    ) -> TreeReport:
-        checks = (*self.checks, *(parse(command) for command in dict.fromkeys(extra)))
-        runs = run_checks(
-            checks,
-            self.tools,
-            checkout,
-            scratch,
-            mark=mark,
-            wall_s=self.timeout_s,
-            should_stop=stopped,
-        )
-        _check(stopped)
-        report = TreeReport(tree=tree, gate_hash=self._key(extra), runs=runs)
-        if all(run.complete for run in runs):
-            self.reports.keep(tree, report.gate_hash, encode(report), now=time.time())
-        return report
-
-    def _rerun(
-        self,
-        merged: TreeReport,
-        base: TreeReport,
-        checkout: Path,
-        scratch: Path,
-        mark: str,
-        stopped: Stopped,
-    ) -> CheckRun | None:
-        """The one re-run of what newly fails, which tells flaky from broken."""
-        check = self._pytest()
-        ours = check and merged.run_of(check.name)
-        theirs = check and base.run_of(check.name)
-        if check is None or ours is None or theirs is None or not ours.complete:
-            return None
-        ids = newly_failing(ours, theirs)
-        if not ids:
-            return None
-        return self._tests(check, ids, checkout, scratch / "rerun", mark, stopped)
-
-    def _second_look(
-        self,
-        candidates: Sequence[Candidate],
-        merged: TreeReport,
-        base: TreeReport,
-        report: GateReport,
-        mark: str,
-        stopped: Stopped,
-    ) -> GateReport:
-        """A cached failure may have been a flaky one: re-run what failed before believing it."""
-        with self._slot(stopped), self._checkout(merged.tree) as (checkout, scratch):
-            rerun = self._rerun(merged, base, checkout, scratch, mark, stopped)
-        if rerun is None:
-            return report
-        return self._verdict(candidates, merged, base, rerun, mark, stopped)
-
-    def _verdict(
-        self,
-        candidates: Sequence[Candidate],
-        merged: TreeReport,
-        base: TreeReport,
-        rerun: CheckRun | None,
-        mark: str,
-        stopped: Stopped,
-    ) -> GateReport:
-        edited = _of(candidates, "edited_tests")
-        free = all(candidate.tests is TestRule.MAY_CHANGE for candidate in candidates)
-        guarded = tuple(
-            path
-            for candidate in candidates
-            if candidate.tests is TestRule.KEEP
-            for path in candidate.edited_tests
-        )
-        as_base = self._as_base(candidates, guarded, mark, stopped) if guarded else None
-        return judge(
-            merged,
-            base,
-            rule=TestRule.MAY_CHANGE if free else TestRule.KEEP,
-            edited_tests=edited,
-            as_base=as_base,
-            rerun=rerun,
-            restored=_of(candidates, "restored"),
-            touched=_of(candidates, "touched"),
-        )
-
-    def _as_base(
-        self, candidates: Sequence[Candidate], edited: tuple[str, ...], mark: str, stopped: Stopped
-    ) -> CheckRun | None:
-        """The base's version of edited or deleted tests, over the merge result."""
-        check = self._pytest()
-        if check is None:
-            return None
-        tree = self.hub.overlay(candidates[-1].tree, candidates[0].base_tree, edited)
-        with self._slot(stopped), self._checkout(tree) as (checkout, scratch):
-            runnable = [path for path in edited if (checkout / path).is_file()]
-            return self._tests(check, runnable, checkout, scratch, mark, stopped)
-
-    def _tests(
-        self,
-        check: Check,
-        only: Sequence[str],
-        checkout: Path,
-        scratch: Path,
-        mark: str,
-        stopped: Stopped,
-    ) -> CheckRun:
-        scratch.mkdir(mode=0o700, exist_ok=True)
-        (run,) = run_checks(
-            (check,),
-            self.tools,
-            checkout,
-            scratch,
-            mark=mark,
-            wall_s=self.timeout_s,
-            should_stop=stopped,
-            only_tests=only,
-        )
-        _check(stopped)
-        return run
-
     def _pytest(self) -> Check | None:
         return next((check for check in self.checks if check.kind is Kind.PYTEST), None)
-
-    @contextmanager
-    def _slot(self, stopped: Stopped) -> Iterator[Held]:
-        wait = threading.Event()
-        while True:
-            for number in range(self.slots):
-                held = try_hold(self.layout.gate_slot(number))
-                if held is not None:
-                    with held:
-                        yield held
-                    return
-            _check(stopped)
-            wait.wait(SLOT_POLL_S)
-
-    @contextmanager
-    def _checkout(self, tree: str) -> Iterator[tuple[Path, Path]]:
-        """A clean checkout and a scratch folder beside it, both gone afterwards."""
-        folder = Path(tempfile.mkdtemp(prefix=f"gate-{tree[:10]}-", dir=self.layout.workspaces))
-        try:
-            checkout, scratch = folder / "checkout", folder / "scratch"
-            scratch.mkdir(mode=0o700)
-            checkout.mkdir(mode=0o700)
-            self.hub.materialise(tree, checkout)
-            yield checkout, scratch
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def checks_of(commands: Sequence[str]) -> tuple[Check, ...]:
@@ -272,17 +144,52 @@ def checks_of(commands: Sequence[str]) -> tuple[Check, ...]:
             "fleet.toml: [gate] commands is empty: nothing would be proven. Name at least one, "
             'such as commands = ["pytest"]'
         )
-    return tuple(parse(command) for command in commands)
+    try:
+        return tuple(parse(command) for command in commands)
+    except ValueError as error:
+        raise FleetError(f"fleet.toml: [gate] commands: {error}") from error
 
 
-def _check(stopped: Stopped) -> None:
-    reason = stopped()
-    if reason is not None:
-        raise Interrupted(reason)
-
-
-def _of(candidates: Sequence[Candidate], name: str) -> tuple[str, ...]:
-    """A field of all candidates, in order, each value once."""
-    return tuple(
-        dict.fromkeys(value for candidate in candidates for value in getattr(candidate, name))
+def _judge(
+    candidates: Sequence[Candidate],
+    merged: TreeReport,
+    before: TreeReport,
+    as_base: CheckRun | None,
+    rerun: CheckRun | None,
+) -> GateReport:
+    free = all(candidate.tests is TestRule.MAY_CHANGE for candidate in candidates)
+    return judge(
+        merged,
+        before,
+        rule=TestRule.MAY_CHANGE if free else TestRule.KEEP,
+        edited_tests=_all(candidate.edited_tests for candidate in candidates),
+        as_base=as_base,
+        rerun=rerun,
+        restored=_all(candidate.restored for candidate in candidates),
+        touched=_all(candidate.touched for candidate in candidates),
     )
+
+
+def _without_flakes(report: TreeReport, rerun: CheckRun | None) -> TreeReport:
+    """The report to remember: a test that passed on its re-run does pass on this tree."""
+    if rerun is None or not rerun.complete:
+        return report
+    passed = {id_ for id_, outcome in rerun.tests.items() if outcome is TestOutcome.PASSED}
+    runs = tuple(
+        replace(
+            run,
+            tests={
+                id_: TestOutcome.PASSED if id_ in passed else outcome
+                for id_, outcome in run.tests.items()
+            },
+            findings=tuple(finding for finding in run.findings if finding.id not in passed),
+        )
+        if run.check == rerun.check
+        else run
+        for run in report.runs
+    )
+    return replace(report, runs=runs)
+
+
+def _all(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for group in groups for value in group))

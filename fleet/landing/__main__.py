@@ -12,7 +12,7 @@ from pathlib import Path
 from fleet import control
 from fleet.core.errors import FleetError
 from fleet.core.task import HELD
-from fleet.gate.proof import Interrupted
+from fleet.gate.cleanroom import Caller, Interrupted
 from fleet.landing.branch import Branch
 from fleet.landing.lander import Lander
 from fleet.process.stop import StopFlag
@@ -64,7 +64,8 @@ def _turns(fleet: Fleet, stop: StopFlag) -> None:
         killed = control.read(fleet.controls).stop is control.Stop.KILL
         return "stopped" if stop.draining or killed else None
 
-    lander = Lander(fleet, Branch(fleet, stopped), stopped, random.Random())
+    by = Caller(mark=fleet.layout.mark("lander", os.getpid()), stopped=stopped)
+    lander = Lander(fleet, Branch(fleet, by), by, random.Random())
     while not stop.draining:
         seen = fleet.db.version()
         try:

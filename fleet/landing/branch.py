@@ -14,7 +14,7 @@ from fleet import control
 from fleet.core.event import Event, Kind
 from fleet.core.report import Verdict
 from fleet.gate.candidate import Candidate
-from fleet.gate.proof import Stopped
+from fleet.gate.cleanroom import Caller
 from fleet.repo import merge
 from fleet.repo.branch import Advance
 from fleet.repo.tip import Tip, accepted
@@ -27,9 +27,9 @@ ADVANCING = "advancing"  # control row: "<old> <new>" while a checkout is being 
 
 
 class Branch:
-    def __init__(self, fleet: Fleet, stopped: Stopped) -> None:
+    def __init__(self, fleet: Fleet, by: Caller) -> None:
         self._fleet = fleet
-        self._stopped = stopped
+        self._by = by
 
     def look(self) -> Tip | None:
         """Where we stand now; None while only a person can bring two histories together."""
@@ -113,11 +113,9 @@ class Branch:
             return self._give_up(f"they conflict in {', '.join(merged.conflicts[:5])}")
         base_tree = fleet.hub.tree_of(tip.landed)
         candidate = Candidate(base=tip.landed, base_tree=base_tree, tree=merged.tree)
-        report = fleet.gate.prove(
-            [candidate], extra=(), mark=fleet.layout.mark("lander", 0), stopped=self._stopped
-        )
+        report = fleet.gate.prove([candidate], extra=(), by=self._by)
         if report.verdict is not Verdict.PASS:
-            return self._give_up(f"the merge of the two does not pass: {report.note}")
+            return self._give_up(f"the merge of the two does not pass: {report.headline}")
         commit = merge.commit(
             fleet.hub,
             merged.tree,

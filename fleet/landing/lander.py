@@ -19,7 +19,7 @@ from fleet.core.attempt import Outcome
 from fleet.core.report import GateReport, Verdict
 from fleet.core.task import TaskState
 from fleet.gate.candidate import Candidate, build
-from fleet.gate.proof import Stopped
+from fleet.gate.cleanroom import Caller
 from fleet.landing.branch import Branch
 from fleet.repo.tip import Tip
 from fleet.store.queue import Submission
@@ -39,10 +39,10 @@ class Stacked:
 
 
 class Lander:
-    def __init__(self, fleet: Fleet, branch: Branch, stopped: Stopped, rng: random.Random) -> None:
+    def __init__(self, fleet: Fleet, branch: Branch, by: Caller, rng: random.Random) -> None:
         self._fleet = fleet
         self._branch = branch
-        self._stopped = stopped
+        self._by = by
         self._rng = rng
 
     def turn(self) -> bool:
@@ -85,8 +85,7 @@ class Lander:
         report = self._fleet.gate.prove(
             [stacked.candidate for stacked in stack],
             extra=[command for stacked in stack for command in stacked.submission.task.gate],
-            mark=self._fleet.layout.mark("lander", 0),
-            stopped=self._stopped,
+            by=self._by,
         )
         if report.verdict is Verdict.PASS:
             self._land([(stacked.submission, stacked.commit) for stacked in stack], tip)
@@ -138,7 +137,7 @@ class Lander:
 
     def _reject(self, entry: Submission, report: GateReport) -> None:
         outcome = Outcome.REJECTED if report.verdict is Verdict.FAIL else Outcome.UNPROVEN
-        reason = f"passed alone, but not merged with what has landed since: {report.note}"
+        reason = f"passed alone, but not merged with what has landed since: {report.headline}"
         self._end(entry, outcome, reason, tuple(str(finding) for finding in report.findings))
 
     def _land(self, plan: Sequence[tuple[Submission, str]], tip: Tip) -> None:

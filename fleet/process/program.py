@@ -217,6 +217,8 @@ def start(
     rlimits: Mapping[int, int],
 ) -> Program:
     """Start it. OSError, ValueError or SubprocessError when that cannot be done."""
+    if not argv:
+        raise ValueError("there is nothing to run")
     popen = subprocess.Popen(
         argv,
         cwd=cwd,

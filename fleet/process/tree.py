@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 ATTEMPT_MARK = "FLEET_ATTEMPT"  # in the environment of everything an attempt starts
 FREEZES = 100  # rounds of stopping a tree that forks, before killing what was stopped
 QUIET_LOOKS = 2  # in a row that must find nothing: in the middle of an exec a mark is not readable
-DOUBT_S = 0.25  # at most, of looking again because unrelated processes come and go meanwhile
+DOUBT_S = 0.5  # at most, of looking again because unrelated processes come and go meanwhile
 BETWEEN_LOOKS_S = 0.002
 DEATHS_AWAITED = 32  # one by one; the others have died meanwhile
 

@@ -18,7 +18,7 @@ from fleet.core.profile import Profile
 from fleet.core.report import GateReport, Verdict
 from fleet.gate.candidate import Candidate, build
 from fleet.gate.codec import report_as_json
-from fleet.gate.proof import Interrupted
+from fleet.gate.cleanroom import Caller, Interrupted
 from fleet.process.supervise import End, Ended
 from fleet.repo.harvest import Harvest
 from fleet.store import events
@@ -116,8 +116,7 @@ def _prove(fleet: Fleet, claim: Claim, head: str, stopped: Stopped) -> Result:
         report = fleet.gate.prove(
             [candidate],
             extra=task.gate,
-            mark=fleet.layout.mark(task.id, claim.epoch),
-            stopped=stopped,
+            by=Caller(mark=fleet.layout.mark(task.id, claim.epoch), stopped=stopped),
         )
     except Interrupted as stop:
         return Result(outcome=Outcome.ABANDONED, reason=str(stop), give_back=True)
@@ -129,7 +128,7 @@ def _prove(fleet: Fleet, claim: Claim, head: str, stopped: Stopped) -> Result:
         return SUBMITTED
     return Result(
         outcome=Outcome.REJECTED if report.verdict is Verdict.FAIL else Outcome.UNPROVEN,
-        reason=report.note,
+        reason=report.headline,
         findings=tuple(str(finding) for finding in report.findings),
     )
 
@@ -155,7 +154,7 @@ def _tell(fleet: Fleet, claim: Claim, report: GateReport) -> None:
             task=claim.task.id,
             epoch=claim.epoch,
             verdict=report.verdict,
-            reason=report.note,
+            reason=report.headline,
             number=round(report.seconds, 3),
             paths=(*report.restored,),
         ),

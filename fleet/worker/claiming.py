@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fleet.core.attempt import Claim, Outcome, Owner
 from fleet.core.policy import Candidate
 from fleet.core.task import HELD
-from fleet.store.claims import Held, try_hold
+from fleet.store.claims import Held, is_held, try_hold
 from fleet.store.layout import Layout
 from fleet.store.ledger import Ledger
 
@@ -46,9 +46,12 @@ class Claimer:
 
     def _bury_if_dead(self, candidate: Candidate) -> None:
         """A held task whose lock can be had has lost its worker; its children may live."""
-        lock = try_hold(self.layout.claim_lock(candidate.id))
+        path = self.layout.claim_lock(candidate.id)
+        if is_held(path):  # its owner is alive, by kernel proof; asking is cheap, locking is not
+            return
+        lock = try_hold(path)
         if lock is None:
-            return  # its owner is alive, by kernel proof
+            return
         with lock:
             if self._still_held(candidate):
                 self._bury(candidate)

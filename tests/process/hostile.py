@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 LIFE_S = 30.0
 BEGAN = time.monotonic()
@@ -29,12 +30,12 @@ def main() -> None:
         ready, told = os.pipe()
         if os.fork() == 0:
             os.close(ready)
-            KINDS[kind](lambda: os.write(told, b"."), token)
+            KINDS[kind](partial(os.write, told, b"."), token)
             os._exit(0)
         os.close(told)
         os.read(ready, 1)
         os.close(ready)
-    print("ready", flush=True)
+    os.write(1, b"ready\n")
     if stay:
         linger()
 

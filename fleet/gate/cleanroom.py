@@ -1,0 +1,108 @@
+"""Where checks run: a clean checkout of one tree, a gate slot, private folders; gone afterwards.
+
+At most `slots` gates run at once on one machine, whoever asks: the slots are flocks, so a killed
+gate frees its own. Nothing of an earlier run is in a checkout, and nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from fleet.core.report import CheckRun
+from fleet.gate.checks import Check, Tools
+from fleet.gate.runner import run_checks
+from fleet.repo.hub import Hub
+from fleet.store.claims import try_hold
+from fleet.store.layout import Layout
+
+SLOT_POLL_S = 0.05
+
+
+class Interrupted(Exception):
+    """The caller was told to stop while the gate was at work. Nothing was decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """On whose behalf a gate runs."""
+
+    mark: str  # carried by every process of it, so that a sweep finds them
+    stopped: Callable[[], str | None]  # why it must end now
+
+    def check(self) -> None:
+        reason = self.stopped()
+        if reason is not None:
+            raise Interrupted(reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanRoom:
+    hub: Hub
+    layout: Layout
+    tools: Tools
+    timeout_s: float  # for each check
+    slots: int
+
+    @contextmanager
+    def open(self, tree: str, by: Caller) -> Iterator[Checkout]:
+        """A slot and a fresh checkout of `tree`, in that order: checkouts cost disk."""
+        with self._slot(by):
+            folder = Path(tempfile.mkdtemp(prefix="gate-", dir=self.layout.workspaces))
+            try:
+                place = folder / "checkout"
+                place.mkdir(mode=0o700)
+                self.hub.materialise(tree, place)
+                yield Checkout(self, place, by)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def _slot(self, by: Caller) -> Iterator[None]:
+        pause = threading.Event()
+        while True:
+            for number in range(self.slots):
+                held = try_hold(self.layout.gate_slot(number))
+                if held is not None:
+                    with held:
+                        yield
+                    return
+            by.check()
+            pause.wait(SLOT_POLL_S)
+
+
+class Checkout:
+    """One clean checkout while it is there."""
+
+    def __init__(self, room: CleanRoom, place: Path, by: Caller) -> None:
+        self._room = room
+        self._place = place
+        self._by = by
+        self._scratch = (place.with_name(f"scratch-{number}") for number in count())
+
+    def has(self, path: str) -> bool:
+        return (self._place / path).is_file()
+
+    def run(
+        self, checks: Sequence[Check], *, only_tests: Sequence[str] | None = None
+    ) -> tuple[CheckRun, ...]:
+        scratch = next(self._scratch)
+        scratch.mkdir(mode=0o700)
+        runs = run_checks(
+            checks,
+            self._room.tools,
+            self._place,
+            scratch,
+            mark=self._by.mark,
+            wall_s=self._room.timeout_s,
+            should_stop=self._by.stopped,
+            only_tests=only_tests,
+        )
+        self._by.check()
+        return runs
