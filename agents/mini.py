@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 Json = dict[str, Any]
 
 TRIES = 6
-FIRST_WAIT_S = 1.0  # at most, and twice as long each time, unless the API says how long
+FIRST_WAIT_S = 0.5  # at most, and twice as long each time, unless the API says how long
 IDLE_S = 600.0  # of silence within an answer
 KEPT_BYTES = 8 * 1024  # of the head of an output, and as many of its tail
 LAST_WORDS_S = 0.2  # for the output of what a finished shell has left in the background

@@ -29,8 +29,9 @@ from fleet.process.identity import myself
 from fleet.process.tree import ATTEMPT_MARK, become_subreaper, kill_tree
 from fleet.store import events
 from fleet.store.claims import Held, hold, is_held
-from fleet.store.taskfiles import fingerprint, load
+from fleet.store.taskfiles import fingerprint
 from fleet.wiring import Fleet
+from fleet.worker.preflight import take_tasks
 
 log = logging.getLogger(__name__)
 
@@ -148,15 +149,9 @@ class Coordinator:
             return
         self._files = seen
         try:
-            found = load(folder)
-            if found.problems:
-                raise ConfigError(found.problems)
-            for task in found.tasks:
-                self._fleet.profile_for(task)
+            take_tasks(self._fleet)
         except ConfigError as error:
             log.warning("task files not taken over: %s", error)
-            return
-        self._fleet.roster.sync(found.tasks, now=time.time())
 
     # -- children ---------------------------------------------------------------------------
 

@@ -97,8 +97,8 @@ def _processes() -> Iterator[Finding]:
     yield (
         able,
         (
-            "ending agents: subreaper and sweep (a process that clears its environment and outlives "
-            "its worker can escape)"
+            "ending agents: subreaper and sweep (a process that clears its environment and "
+            "outlives its worker can escape)"
             if able
             else "this system has no subreaper: daemons of agents may survive them"
         ),

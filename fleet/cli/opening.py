@@ -72,7 +72,7 @@ def view() -> Seen:
         common_dir=places.common_dir, top=top, cache=Path(config.workspace.root or config.env.cache)
     )
     folder = layout.task_folder(config.fleet.tasks)
-    files = load(folder)
+    files = load(folder, max_attempts=config.fleet.max_attempts)
     return Seen(
         config=config,
         layout=layout,

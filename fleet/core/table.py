@@ -58,12 +58,11 @@ class Table:
         overrides: Overrides | None = None,
     ) -> None:
         self._overrides = overrides or {}
-        self._data = {**data, **{key: value for key, (_, value) in self._overrides.items()}}
+        given = {key: value for key, (_, value) in self._overrides.items()}
+        self._data = {**data, **given} if given else data
         self._document, self._path = document, path
         self._asked: set[str] = set()
         self.problems = problems
-
-    # -- what can be asked for ----------------------------------------------------------------
 
     def text(
         self, key: str, default: str = "", *, required: bool = False, limit: int = MAX_TEXT
@@ -75,9 +74,9 @@ class Table:
             return default
         wrong = _wrong_text(value, limit)
         if required and not value.strip():
-            wrong = "is empty"
-        if wrong:
-            self.report(key, f"{key} {wrong}", "write a plain, shorter text" if value else "")
+            wrong = "is empty", "say something"
+        if wrong[0]:
+            self.report(key, f"{key} {wrong[0]}", wrong[1])
             return default
         return str(value)
 
@@ -121,7 +120,9 @@ class Table:
 
     def choice(self, key: str, default: E) -> E:
         """One of the values of the default's enum."""
-        value = self.text(key, str(default))
+        value = self.text(key, default)
+        if value == default:
+            return default
         allowed = [str(member) for member in type(default)]
         if value in allowed:
             return type(default)(value)
@@ -141,10 +142,14 @@ class Table:
             return default
         found = []
         for number, item in enumerate(value, 1):
-            trouble = "is no text" if not isinstance(item, str) else _wrong_text(item, MAX_TEXT)
+            trouble = "is no text" if not isinstance(item, str) else _wrong_text(item, MAX_TEXT)[0]
             trouble = trouble or ("is empty" if not item.strip() else wrong(item))
             if trouble:
-                self.report(key, f"{key}: item {number}, {shown(item)}, {trouble}", "change it")
+                self.report(
+                    key,
+                    f"{key}: item {number}, {shown(item)}, {trouble}",
+                    "mend it, or take it out",
+                )
             else:
                 found.append(item)
         return tuple(found)
@@ -164,10 +169,13 @@ class Table:
             self.report(key, f"{key} has other things in it, or nothing", fix)
         return tuple(good)
 
-    def mapping(self, key: str) -> Mapping[str, str]:
-        """A table of texts under names of the person's own choice."""
+    def mapping(self, key: str, *, wrong: Callable[[str], str]) -> Mapping[str, str]:
+        """A table of texts. `wrong` says what is the matter with a name."""
         inner = self.table(key)
-        return {name: inner.text(name) for name in inner.names()}
+        for name in inner._data:
+            if trouble := wrong(name):
+                inner.report(name, f"{key}: {shown(name)} {trouble}", "mend it, or take it out")
+        return {name: inner.text(name) for name in inner._data}
 
     def table(self, key: str, overrides: Overrides | None = None) -> Table:
         value = self._take(key, dict, "a table", f"write it as [{key}]")
@@ -190,11 +198,6 @@ class Table:
             else:
                 self.report(key, f"item {number + 1} of {key}, {shown(item)}, is no table", fix)
         return tuple(found)
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._data)
-
-    # -- what is wrong ------------------------------------------------------------------------
 
     @property
     def place(self) -> str:
@@ -221,13 +224,13 @@ class Table:
         """The value; None if it is missing, or of another kind and reported."""
         self._asked.add(key)
         value = self._data.get(key)
+        if value is None:
+            return None
         if isinstance(value, Loose) and kinds is not str:
             value = value.typed()
             if kinds is list and not isinstance(value, list):
                 value = [str(self._data[key])]  # a variable may give the one item without brackets
-        if value is None or (
-            isinstance(value, kinds) and isinstance(value, bool) == (kinds is bool)
-        ):
+        if isinstance(value, kinds) and isinstance(value, bool) == (kinds is bool):
             return value
         self._mismatch(key, value, wanted, fix)
         return None
@@ -270,11 +273,14 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(dict.fromkeys(problems), key=place))
 
 
-def _wrong_text(value: str, limit: int) -> str:
+def _wrong_text(value: str, limit: int) -> tuple[str, str]:
+    """What is the matter with a text, and what to do about it; ("", "") if nothing is."""
     if "\0" in value:
-        return "has a NUL character"
-    size = len(value.encode("utf-8", "surrogateescape"))
-    return f"has {size:,} bytes; at most {limit:,} are allowed" if size > limit else ""
+        return "has a NUL character", "take it out: no program could be given it"
+    size = len(value.encode("utf-8", "surrogateescape")) if len(value) * 4 > limit else 0
+    if size > limit:
+        return f"has {size:,} bytes; at most {limit:,} are allowed", "shorten it"
+    return "", ""
 
 
 def _wrong_command(value: str) -> str:

@@ -121,12 +121,11 @@ def status_lines(
         state += f", stopping ({stopping})"
     flight = counts.of(*IN_FLIGHT)
     pending = counts.of(TaskState.PENDING) + new
-    lines = [
+    return [
         f"fleet is {state}",
         f"{counts.total + new} tasks: {counts.merged} landed, {flight} in flight, "
         f"{pending} pending, {counts.total - counts.open - counts.merged} not landed",
     ]
-    return lines
 
 
 def duration(seconds: float) -> str:

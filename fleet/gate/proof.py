@@ -96,8 +96,10 @@ class Gate:
 
     def _rerun(self, checkout: Checkout, report: TreeReport, before: TreeReport) -> CheckRun | None:
         check = self._pytest()
-        ours = check and report.run_of(check.name)
-        if check is None or ours is None or not ours.complete:
+        if check is None:
+            return None
+        ours = report.run_of(check.name)
+        if ours is None or not ours.complete:
             return None
         ids = newly_failing(ours, before.run_of(check.name))
         return checkout.run((check,), only_tests=ids)[0] if ids else None

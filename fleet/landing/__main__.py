@@ -35,7 +35,7 @@ def main() -> int:
     try:
         return land(options.top)
     except FleetError as error:
-        log.error("%s", error)  # noqa: TRY400 - the message is for an operator, not a traceback
+        log.error("%s", error)
         sys.stderr.write(f"fleet lander: {error}\n")
         return error.exit_code
 

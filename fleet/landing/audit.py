@@ -43,6 +43,9 @@ def audit(fleet: Fleet) -> list[Breach]:
     ]
 
 
+_OVER = frozenset({Kind.SUBMITTED, Kind.RETURNED, Kind.ENDED})
+
+
 def _overlaps(fleet: Fleet) -> Iterator[Breach]:
     """A1: by the order of events, which is the order of the transactions."""
     holder: dict[str, int] = {}
@@ -52,12 +55,11 @@ def _overlaps(fleet: Fleet) -> Iterator[Breach]:
             if before is not None:
                 yield Breach(
                     invariant="A1",
-                    what=f"{event.task}.{event.epoch} was claimed while {event.task}.{before} lived",
+                    what=f"{event.task}.{event.epoch} was claimed while {before} lived",
                 )
             holder[event.task] = event.epoch
-        elif event.kind in (Kind.SUBMITTED, Kind.RETURNED, Kind.ENDED) and event.epoch:
-            if holder.get(event.task) == event.epoch:
-                del holder[event.task]
+        elif event.kind in _OVER and holder.get(event.task) == event.epoch:
+            del holder[event.task]
     for task, epoch in holder.items():
         view = fleet.roster.task(task)
         if view is not None and view.epoch != epoch:
@@ -72,11 +74,11 @@ def _accepted(fleet: Fleet) -> Iterator[Breach]:
     for task, epoch, newest in rows:
         if epoch != newest:
             yield Breach(
-                invariant="A2", what=f"{task}.{epoch} was accepted, but {task}.{newest} was claimed"
+                invariant="A2", what=f"{task!s}.{epoch!s} was accepted, but {newest!s} was claimed"
             )
     for task, number in Counter(task for task, _, _ in rows).items():
         if number > 1:
-            yield Breach(invariant="A3", what=f"{task} was accepted {number} times")
+            yield Breach(invariant="A3", what=f"{task!s} was accepted {number} times")
 
 
 def _open(fleet: Fleet) -> Iterator[Breach]:
@@ -99,7 +101,7 @@ def _reachable(fleet: Fleet) -> Iterator[Breach]:
         if str(head) not in kept:
             yield Breach(
                 invariant="A5",
-                what=f"the work of {task}.{epoch} ({head}) is under no ref of the hub",
+                what=f"the work of {task!s}.{epoch!s} ({head!s}) is under no ref of the hub",
             )
 
 
@@ -115,7 +117,7 @@ def _branch(fleet: Fleet) -> Iterator[Breach]:
     with Reader(fleet.layout.common_dir) as reader:
         trees: dict[str, str] = {}
         tops: set[str] = set()
-        for commit in reader.first_parents(tip, None):
+        for commit in reader.first_parents(tip):
             trees[commit.sha] = commit.tree
             stamp = parse(commit.message)
             if stamp is None:

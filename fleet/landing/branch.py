@@ -110,12 +110,14 @@ class Branch:
         assert tip.landed is not None
         merged = merge.merge(fleet.hub, tip.landed, tip.users)
         if merged.conflicts:
-            return self._give_up(f"they conflict in {', '.join(merged.conflicts[:5])}")
+            self._give_up(f"they conflict in {', '.join(merged.conflicts[:5])}")
+            return None
         base_tree = fleet.hub.tree_of(tip.landed)
         candidate = Candidate(base=tip.landed, base_tree=base_tree, tree=merged.tree)
         report = fleet.gate.prove([candidate], extra=(), by=self._by)
         if report.verdict is not Verdict.PASS:
-            return self._give_up(f"the merge of the two does not pass: {report.headline}")
+            self._give_up(f"the merge of the two does not pass: {report.headline}")
+            return None
         commit = merge.commit(
             fleet.hub,
             merged.tree,
@@ -132,6 +134,7 @@ class Branch:
         return Tip(commit=commit, users=tip.users, landed=commit)
 
     def _give_up(self, why: str) -> None:
+        """Only a person can go on from here."""
         control.fault(
             self._fleet.controls,
             f"{self._fleet.target.branch} and fleet/landed have diverged, and {why}: merge "

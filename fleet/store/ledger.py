@@ -56,7 +56,8 @@ class Ledger:
         """Whether a task is ready, or will be once its back-off has passed."""
         return (
             self._db.one(
-                "SELECT 1 FROM tasks INDEXED BY ready WHERE state = 'pending' AND waiting = 0 LIMIT 1"
+                "SELECT 1 FROM tasks INDEXED BY ready "
+                "WHERE state = 'pending' AND waiting = 0 LIMIT 1"
             )
             is not None
         )

@@ -65,7 +65,7 @@ def load(place: Path, *, max_attempts: int = 3) -> TaskFiles:
     problems: list[Problem] = []
     files: list[tuple[str, str]] = []
     unread: list[str] = []
-    for path, name, raw in _contents(place):
+    for path, name, raw in contents(place, place.name):
         if isinstance(raw, bytes):
             files.append((str(path), hashlib.sha256(raw).hexdigest()))
         found = parse(raw, name) if isinstance(raw, bytes) else raw
@@ -216,29 +216,29 @@ def _circles(known: Mapping[str, Entry]) -> Iterator[tuple[Problem, set[str]]]:
 # -- files --------------------------------------------------------------------------------------
 
 
-def _contents(place: Path) -> Iterator[tuple[Path, str, bytes | Problem]]:
-    """Path, name in messages, and content of each file."""
+def contents(place: Path, called: str) -> Iterator[tuple[Path, str, bytes | Problem]]:
+    """Path, name in messages, and content of each TOML file of a folder, or of the one file."""
     if not os.path.lexists(place):
         return
     if place.is_symlink() or not place.is_dir():
-        name = _printable(place.name)
-        yield place, name, read_plain(place, name)
+        yield place, _printable(called), read_plain(place, _printable(called))
         return
     try:
         folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        yield place, place.name, Problem(where=place.name, what=f"cannot be read: {error.strerror}")
+        what = f"cannot be read: {error.strerror}"
+        yield place, called, Problem(where=called, what=what, fix="let it be read: chmod u+rx")
         return
     try:
         for file in _names(place):
-            name = f"{place.name}/{_printable(file)}"
+            name = _printable(f"{called}/{file}")
             yield place / file, name, read_plain(file, name, folder=folder)
     finally:
         os.close(folder)
 
 
 def _names(place: Path) -> list[str]:
-    """The task files of a folder, without what editors leave behind: `.x`, `x~`, `x.tmp`."""
+    """The task files of a folder, without what editors leave there: `.x`, `x~`, `x.tmp`."""
     try:
         found = [entry.name for entry in place.iterdir()]
     except OSError:

@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from fleet.core.attempt import Attempt, Outcome
 from fleet.core.errors import UsageError
 from fleet.core.state import TaskView
@@ -30,10 +29,11 @@ class View:
         """Every task of the files, with what the ledger knows; then those only it remembers."""
         known = {entry.task.id: entry for entry in Roster(self.db).tasks()}
         listed = [
-            known.pop(task.id, None) or TaskView(task=task, state=task.status)
+            known.get(task.id) or TaskView(task=task, state=task.status)
             for task in self.files.tasks
         ]
-        return listed + list(known.values())
+        named = {entry.task.id for entry in listed}
+        return listed + [entry for id_, entry in known.items() if id_ not in named]
 
     def task(self, id_: TaskId) -> TaskView:
         found = next((entry for entry in self.tasks() if entry.task.id == id_), None)
@@ -68,7 +68,21 @@ class View:
                 ),
                 tuple(json.loads(str(findings) or "[]")),
             )
-            for task, epoch, worker, pid, agent, at, ended, outcome, reason, base, head, merge, findings in rows
+            for (
+                task,
+                epoch,
+                worker,
+                pid,
+                agent,
+                at,
+                ended,
+                outcome,
+                reason,
+                base,
+                head,
+                merge,
+                findings,
+            ) in rows
         ]
 
 

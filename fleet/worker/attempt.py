@@ -17,8 +17,8 @@ from fleet.core.event import Event, Kind
 from fleet.core.profile import Profile
 from fleet.core.report import GateReport, Verdict
 from fleet.gate.candidate import Candidate, build
-from fleet.gate.codec import report_as_json
 from fleet.gate.cleanroom import Caller, Interrupted
+from fleet.gate.codec import report_as_json
 from fleet.process.supervise import End, Ended
 from fleet.repo.harvest import Harvest
 from fleet.store import events
@@ -26,7 +26,7 @@ from fleet.store.files import write_private
 from fleet.wiring import Fleet, proven_commit
 from fleet.worker.agent import run_agent
 from fleet.worker.prompt import Earlier, write
-from fleet.worker.workspace import Rooms, harvest_work, open_rooms
+from fleet.worker.workspace import harvest_work, open_rooms
 
 Stopped = Callable[[], str | None]
 

@@ -13,9 +13,12 @@ from fleet.wiring import Fleet
 
 def take_tasks(fleet: Fleet) -> None:
     """The ledger follows the task files; a problem in any of them refuses all."""
-    found = load(fleet.layout.task_folder(fleet.config.fleet.tasks))
+    settings = fleet.config.fleet
+    found = load(fleet.layout.task_folder(settings.tasks), max_attempts=settings.max_attempts)
     if found.problems:
         raise ConfigError(found.problems)
+    for task in found.tasks:
+        fleet.profile_for(task)
     fleet.roster.sync(found.tasks, now=time.time())
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from fleet.core.attempt import Claim
 from fleet.core.event import Event, Kind
 from fleet.repo import workspace
-from fleet.repo.harvest import Harvest, harvest
+from fleet.repo.harvest import Harvest, Signature, Where, harvest
 from fleet.store import events
 from fleet.wiring import AUTHOR_EMAIL, Fleet
+
+BUNDLE_FILES = 10  # an agent's commits may take this many times the largest file allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +64,14 @@ def open_rooms(fleet: Fleet, claim: Claim) -> Rooms:
 
 def harvest_work(fleet: Fleet, claim: Claim, rooms: Rooms, *, base: str, agent: str) -> Harvest:
     """Bring what the agent made into the hub, committed or not."""
-    task, epoch = claim.task, claim.epoch
+    task, epoch = claim.task.id, claim.epoch
     return _harvest(
         fleet,
         rooms,
+        (task, epoch),
         base=base,
-        ref=f"refs/fleet/attempts/{task.id}/{epoch}",
-        prefix=f"refs/fleet/salvage/{task.id}/{epoch}/",
-        message=task.headline,
-        author=f"fleet agent ({agent})",
+        ref=f"refs/fleet/attempts/{task}/{epoch}",
+        signature=_signature(claim.task.headline, agent),
     )
 
 
@@ -82,11 +83,10 @@ def salvage(fleet: Fleet, task: str, epoch: int) -> None:
         kept = _harvest(
             fleet,
             rooms,
+            (task, epoch),
             base=base,
-            ref=f"refs/fleet/salvage/{task}/{epoch}/work",
-            prefix=f"refs/fleet/salvage/{task}/{epoch}/",
-            message=f"Salvaged from {task}.{epoch}",
-            author="fleet agent",
+            ref=f"{_salvage_prefix(task, epoch)}work",
+            signature=_signature(f"Salvaged from {task}.{epoch}", "unknown"),
         )
         if kept.changed:
             events.emit(
@@ -98,26 +98,41 @@ def salvage(fleet: Fleet, task: str, epoch: int) -> None:
 
 def close(fleet: Fleet, rooms: Rooms) -> None:
     """Remove the folders; what the agent made is in the hub by now."""
-    if not fleet.config.workspace.keep:
+    if rooms.root.exists() and not fleet.config.workspace.keep:
         workspace.remove(rooms.root, beneath=fleet.layout.workspaces)
 
 
 def _harvest(
-    fleet: Fleet, rooms: Rooms, *, base: str, ref: str, prefix: str, message: str, author: str
+    fleet: Fleet,
+    rooms: Rooms,
+    attempt: tuple[str, int],
+    *,
+    base: str,
+    ref: str,
+    signature: Signature,
 ) -> Harvest:
     rooms.scratch.mkdir(mode=0o700, exist_ok=True)
     return harvest(
         fleet.hub,
-        rooms.work,
+        Where(
+            workspace=rooms.work,
+            scratch=rooms.scratch,
+            index=rooms.index if rooms.index.exists() else None,
+            ref=ref,
+            salvage_prefix=_salvage_prefix(*attempt),
+        ),
         base=base,
-        ref=ref,
-        salvage_prefix=prefix,
-        index_copy=rooms.index,
-        scratch=rooms.scratch,
         agent_env=fleet.agent_environment(rooms.home, rooms.tmp),
-        message=message,
-        author_name=author,
-        author_email=AUTHOR_EMAIL,
-        at=time.time(),
-        max_bytes=fleet.config.gate.max_file_mb * 10_000_000,
+        signature=signature,
+        max_bytes=fleet.config.gate.max_file_mb * BUNDLE_FILES * 1_000_000,
+    )
+
+
+def _salvage_prefix(task: str, epoch: int) -> str:
+    return f"refs/fleet/salvage/{task}/{epoch}/"
+
+
+def _signature(message: str, agent: str) -> Signature:
+    return Signature(
+        message=message, name=f"fleet agent ({agent})", email=AUTHOR_EMAIL, at=int(time.time())
     )

@@ -5,7 +5,6 @@ import select
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,27 +18,7 @@ from fleet.process.tree import ATTEMPT_MARK, become_subreaper, descendants, kill
 HOSTILE = Path(__file__).with_name("hostile.py")
 ALWAYS_FOUND = ("plain", "own_session", "daemon", "deaf", "respawner", "pair", "headless")
 Start = Callable[..., "subprocess.Popen[bytes]"]
-
-
-def alive(token: str) -> list[int]:
-    """Living processes with the token on their command line; finds them without any mark."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if token.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except (OSError, ValueError):
-            continue
-    return found
-
-
-@pytest.fixture
-def token() -> Iterator[str]:
-    name = uuid.uuid4().hex
-    yield name
-    for _ in range(20):
-        for pid in alive(name):
-            os.kill(pid, signal.SIGKILL)
+Alive = Callable[[str], list[int]]
 
 
 @pytest.fixture
@@ -66,7 +45,7 @@ def start(token: str) -> Iterator[Start]:
             pass
 
 
-def test_every_hostile_tree_is_gone_after_the_sweep(start: Start, token: str) -> None:
+def test_every_hostile_tree_is_gone_after_the_sweep(start: Start, alive: Alive, token: str) -> None:
     child = start("stay", *ALWAYS_FOUND, mark="a/t.1")
     assert len(alive(token)) >= len(ALWAYS_FOUND)
     killed = kill_tree(mark=ATTEMPT_MARK, value="a/t.1", root=child.pid)
@@ -74,7 +53,9 @@ def test_every_hostile_tree_is_gone_after_the_sweep(start: Start, token: str) ->
     assert alive(token) == []
 
 
-def test_a_tree_whose_root_has_exited_is_found_by_its_mark(start: Start, token: str) -> None:
+def test_a_tree_whose_root_has_exited_is_found_by_its_mark(
+    start: Start, alive: Alive, token: str
+) -> None:
     child = start("then", *ALWAYS_FOUND, mark="a/t.2")
     child.wait()
     assert alive(token) != []
@@ -92,7 +73,7 @@ def test_a_process_that_is_never_there_for_long_is_caught(start: Start) -> None:
     assert select.select([child.stdout], [], [], 1.0)[0] == [child.stdout]
 
 
-def test_the_mark_is_matched_whole(start: Start, token: str) -> None:
+def test_the_mark_is_matched_whole(start: Start, alive: Alive, token: str) -> None:
     tenth = start("stay", mark="a/t.10")
     assert marked(ATTEMPT_MARK, "a/t.1") == []
     assert marked(ATTEMPT_MARK, "/t.10") == []
@@ -102,7 +83,7 @@ def test_the_mark_is_matched_whole(start: Start, token: str) -> None:
     assert alive(token) == [tenth.pid]
 
 
-def test_a_neighbour_without_the_mark_is_left_alone(start: Start, token: str) -> None:
+def test_a_neighbour_without_the_mark_is_left_alone(start: Start, alive: Alive, token: str) -> None:
     neighbour = start("stay", "own_session", mark="b/t.1")
     before = alive(token)
     start("stay", "own_session", mark="a/t.1")
@@ -111,7 +92,7 @@ def test_a_neighbour_without_the_mark_is_left_alone(start: Start, token: str) ->
     assert neighbour.poll() is None
 
 
-def test_descendants_are_found_through_sessions(start: Start, token: str) -> None:
+def test_descendants_are_found_through_sessions(start: Start, alive: Alive, token: str) -> None:
     child = start("stay", "plain", "own_session", mark="a/t.1")
     assert sorted([child.pid, *descendants(child.pid)]) == sorted(alive(token))
     assert child.pid in descendants(os.getpid())
@@ -123,7 +104,7 @@ def test_the_root_is_its_starters_to_reap(start: Start) -> None:
     assert child.wait(timeout=5) == -signal.SIGKILL
 
 
-def test_an_unmarked_root_survives_what_is_below_it(start: Start, token: str) -> None:
+def test_an_unmarked_root_survives_what_is_below_it(start: Start, alive: Alive, token: str) -> None:
     child = start("stay", "plain", "own_session", mark="other")
     assert kill_tree(mark=ATTEMPT_MARK, value="none", root=child.pid) == 2
     assert alive(token) == [child.pid]
@@ -168,7 +149,7 @@ def test_a_reused_pid_is_never_signalled(start: Start) -> None:
 
 
 def test_without_pidfds_the_sweep_still_works(
-    start: Start, token: str, monkeypatch: pytest.MonkeyPatch
+    start: Start, alive: Alive, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "pidfd_open")
     child = start("stay", "daemon", "respawner", mark="a/t.1")
@@ -176,7 +157,7 @@ def test_without_pidfds_the_sweep_still_works(
     assert alive(token) == []
 
 
-def test_orphans_come_to_a_subreaper_and_are_swept_and_reaped(token: str) -> None:
+def test_orphans_come_to_a_subreaper_and_are_swept_and_reaped(alive: Alive, token: str) -> None:
     code = f"""
 import os, subprocess, sys
 from fleet.process.identity import start_time

@@ -1,0 +1,140 @@
+"""Running git with a neutral environment: nobody's configuration, hooks, filters or prompts."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.core.errors import FleetError
+from fleet.process.command import NOT_FOUND, Done, run
+
+MINIMUM = (2, 38)  # merge-tree --write-tree
+LOCK_TRIES = 5
+LOCK_NAP_S = 0.05
+
+# Belt and braces: the hub has no hooks or drivers, and the user's own must not run for us.
+NEUTRAL = (
+    *("-c", "core.hooksPath=/dev/null"),
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "core.untrackedCache=false"),
+    *("-c", "core.protectHFS=true"),
+    *("-c", "core.protectNTFS=true"),
+    *("-c", "protocol.ext.allow=never"),
+    *("-c", "transfer.fsckObjects=true"),
+    *("-c", "gc.auto=0"),
+    *("-c", "maintenance.auto=false"),
+    *("-c", "advice.detachedHead=false"),
+)
+
+
+class GitError(FleetError):
+    """A git command of ours failed; the message has its last line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Git:
+    """git on one repository, optionally with a working tree and an index of our choosing."""
+
+    git_dir: Path
+    work_tree: Path | None = None
+    index_file: Path | None = None
+
+    def run(
+        self, *args: str, stdin: bytes = b"", timeout_s: float = 300.0, check: bool = True
+    ) -> Done:
+        """One command; a busy lock is waited for a moment, any other failure is a `GitError`."""
+        argv = ("git", f"--git-dir={self.git_dir}", *NEUTRAL, *args)
+        env = environment(
+            GIT_WORK_TREE=str(self.work_tree or ""), GIT_INDEX_FILE=str(self.index_file or "")
+        )
+        done = run(argv, cwd=self.work_tree or "/", env=env, stdin=stdin, timeout_s=timeout_s)
+        for _ in range(LOCK_TRIES):
+            if done.ok or b".lock': File exists" not in done.err:
+                break
+            threading.Event().wait(LOCK_NAP_S * random.uniform(0.5, 1.5))
+            done = run(argv, cwd=self.work_tree or "/", env=env, stdin=stdin, timeout_s=timeout_s)
+        if check and not done.ok:
+            raise GitError(complaint(args, done))
+        return done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a repository is. `top` is None in a bare one."""
+
+    top: Path | None
+    git_dir: Path  # of this checkout
+    common_dir: Path  # shared by all checkouts
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Built from nothing: no user, no system configuration, no askpass, no lazy fetching."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": "/nonexistent",
+        "LC_ALL": "C",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_COMMITTER_NAME": "fleet",
+        "GIT_COMMITTER_EMAIL": "fleet@localhost",
+        "GIT_AUTHOR_NAME": "fleet",
+        "GIT_AUTHOR_EMAIL": "fleet@localhost",
+        **{name: value for name, value in extra.items() if value},
+    }
+
+
+def complaint(args: tuple[str, ...], done: Done) -> str:
+    said = done.err.decode("utf-8", "replace").strip().splitlines()
+    how = "timed out" if done.timed_out else said[-1] if said else f"exit code {done.code}"
+    verb = next((word for word in args if not word.startswith("-") and "=" not in word), "")
+    return f"git {verb}: {how}"
+
+
+def locate(start: Path) -> Places:
+    """The repository around `start`, or what to do about there being none."""
+    done = run(
+        ("git", "rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir",
+         "--is-inside-work-tree"),
+        cwd=start,
+        env=environment(),
+    )  # fmt: skip
+    if done.code == NOT_FOUND:
+        raise FleetError("git is not installed, or not on PATH: fleet needs git 2.38 or newer")
+    if not done.ok:
+        if b"dubious ownership" in done.err:
+            raise FleetError(
+                f"{start} belongs to another user: run fleet as its owner, or mark it as safe with "
+                f"`git config --global --add safe.directory {start}`"
+            )
+        raise FleetError(f"{start} is in no git repository: run fleet in one, or `git init` first")
+    git_dir, common_dir, inside = done.text.splitlines()
+    top = None
+    if inside == "true":
+        shown = run(
+            ("git", "rev-parse", "--path-format=absolute", "--show-toplevel"),
+            cwd=start,
+            env=environment(),
+        )
+        top = Path(os.fsdecode(shown.out).rstrip("\n"))
+    return Places(top=top, git_dir=Path(git_dir), common_dir=Path(common_dir))
+
+
+def require_version() -> str:
+    """git's version, or what to do about it being too old."""
+    done = run(("git", "version"), cwd="/", env=environment())
+    if done.code == NOT_FOUND:
+        raise FleetError("git is not installed, or not on PATH: fleet needs git 2.38 or newer")
+    found = re.search(r"(\d+)\.(\d+)(?:\.\d+)*", done.text)
+    if found is None or (int(found[1]), int(found[2])) < MINIMUM:
+        raise FleetError(
+            f"{done.text} is too old: fleet needs git {MINIMUM[0]}.{MINIMUM[1]} or newer, for "
+            "`merge-tree --write-tree`"
+        )
+    return found[0]

@@ -1,0 +1,187 @@
+"""The agents a fleet can start: `agents/NAME.toml`, shipped with fleet or written by its user.
+
+A user's file replaces the shipped one of the same name. Placeholders are filled word by word,
+once: what a value says is never looked at again, and no shell sees any of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from fleet.core.errors import Problem
+from fleet.core.profile import OutputFormat, Profile, PromptBy
+from fleet.core.table import Table, did_you_mean, in_order, shown
+from fleet.core.toml import Document, parse
+from fleet.store.taskfiles import contents
+
+PLACEHOLDERS = frozenset(
+    {"prompt", "prompt_file", "workspace", "model", "python", "agents", "task", "attempt"}
+)
+_PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z_]+)\}")  # ${name} is for a shell the command starts
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class StopSignal(StrEnum):
+    """What an agent is sent first. TERM and KILL follow in any case."""
+
+    INT = "INT"
+    TERM = "TERM"
+    HUP = "HUP"
+    QUIT = "QUIT"
+    USR1 = "USR1"
+    USR2 = "USR2"
+    KILL = "KILL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiles:
+    by_name: Mapping[str, Profile]
+    problems: tuple[Problem, ...] = ()
+
+
+def load(shipped: Path, own: Path) -> Profiles:
+    """Every profile that can be used, and what is wrong with the others."""
+    by_name: dict[str, Profile] = {}
+    problems: list[Problem] = []
+    folders = {shipped: str(shipped), own: own.name}
+    if own.exists() and shipped.exists() and own.samefile(shipped):
+        del folders[shipped]  # fleet at work on itself
+    for folder, called in folders.items():
+        for path, name, raw in contents(folder, called):
+            by_name.pop(path.stem, None)
+            before = len(problems)
+            document = parse(raw, name) if isinstance(raw, bytes) else raw
+            if isinstance(document, Problem):
+                problems.append(document)
+                continue
+            profile = _profile(document, path, problems)
+            if len(problems) == before:
+                by_name[profile.name] = profile
+    return Profiles(by_name=by_name, problems=in_order(problems))
+
+
+def fill(profile: Profile, **values: str) -> tuple[str, ...]:
+    """The words to start. Without a model, the word that asks for it is left out, and so is the
+    option right before a lone `{model}`."""
+    words: list[str] = []
+    before = ""
+    for word in profile.command:
+        if "{model}" in word and not values.get("model"):
+            if word == "{model}" and before.startswith("-"):
+                words.pop()
+        else:
+            words.append(_filled(word, profile, values))
+        before = word
+    return tuple(words)
+
+
+def env_of(profile: Profile, **values: str) -> dict[str, str]:
+    return {name: _filled(text, profile, values) for name, text in profile.env.items()}
+
+
+def missing_program(profile: Profile, path: str) -> str:
+    """The program, or script beside the profile, that is not there; "" if nothing is missing.
+
+    A program with a relative path is looked for in the workspace, so not here.
+    """
+    program, *rest = (_filled(word, profile, {}) for word in profile.command)
+    found = (
+        os.access(program, os.X_OK) or not Path(program).is_absolute()
+        if "/" in program
+        else shutil.which(program, path=path)
+    )
+    if not found:
+        return program
+    scripts = [word for word in rest if word.startswith(f"{profile.folder}/")]
+    return next((script for script in scripts if not Path(script).is_file()), "")
+
+
+def _filled(text: str, profile: Profile, values: Mapping[str, str]) -> str:
+    known = {"python": sys.executable, "agents": profile.folder, **values}
+    return _PLACEHOLDER.sub(lambda found: known.get(found[1], found[0]), text)
+
+
+# -- reading one --------------------------------------------------------------------------------
+
+
+def _profile(document: Document, path: Path, problems: list[Problem]) -> Profile:
+    table = Table(document.data, document, problems)
+    if not _NAME.fullmatch(path.stem):
+        what = f"{shown(path.stem)} is no name for an agent"
+        problems.append(
+            Problem(where=document.name, what=what, fix="rename the file: a-z, 0-9, '.', '_', '-'")
+        )
+    stop = table.table("stop")
+    profile = Profile(
+        name=path.stem,
+        command=table.texts("command"),
+        prompt=table.choice("prompt", PromptBy.STDIN),
+        env=table.mapping("env", wrong=_wrong_variable),
+        pass_env=table.texts("pass_env", wrong=_wrong_variable),
+        files=table.mapping("files", wrong=_wrong_place),
+        output=table.choice("output", OutputFormat.TEXT),
+        model=table.text("model", limit=200),
+        stop_signal=stop.choice("signal", StopSignal.TERM),
+        stop_grace_s=stop.seconds("grace", 10.0, high=600.0),
+        success_exit=table.integers("success_exit", low=0, high=255),
+        source=document.name,
+        folder=str(path.parent.absolute()),
+    )
+    table.text("description")  # for people
+    stop.finish()
+    table.finish()
+    if not document.data.get("command"):
+        table.report("command", "command is missing or empty", 'such as command = ["claude", "-p"]')
+    for key, what, fix in _wrong_placeholders(profile):
+        table.report(key, what, fix)
+    return profile
+
+
+def _wrong_placeholders(profile: Profile) -> Iterator[tuple[str, str, str]]:
+    in_command = _placeholders(profile.command)
+    in_env = _placeholders(profile.env.values())
+    for key, used in (("command", in_command), ("env", in_env)):
+        for name in used:
+            if name not in PLACEHOLDERS:
+                yield key, f"unknown placeholder {{{name}}}", did_you_mean(name, PLACEHOLDERS)
+    if "prompt" in in_env:
+        yield (
+            "env",
+            "{prompt} can only stand in command",
+            'or use prompt = "file" and {prompt_file}',
+        )
+    for by, name, used in (
+        (PromptBy.ARGUMENT, "prompt", in_command),
+        (PromptBy.FILE, "prompt_file", {**in_command, **in_env}),
+    ):
+        if name in used and profile.prompt is not by:
+            what = f'{{{name}}} is only filled in with prompt = "{by}"'
+            yield "command", what, f'set prompt = "{by}", or take {{{name}}} out'
+        if name not in used and profile.prompt is by:
+            what = f'prompt = "{by}", but {{{name}}} is not in command: the agent would not get it'
+            yield "prompt", what, f'put "{{{name}}}" into command'
+
+
+def _placeholders(texts: Iterable[str]) -> dict[str, None]:
+    return dict.fromkeys(name for text in texts for name in _PLACEHOLDER.findall(text))
+
+
+def _wrong_variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        return "is no name of a variable"
+    return "is fleet's own to set" if name.startswith("FLEET_") else ""
+
+
+def _wrong_place(name: str) -> str:
+    if name.startswith(("/", "~")) or ".." in name.split("/"):
+        return "is not inside HOME: give a path relative to it"
+    plain = name.isprintable() and name.strip("/. ") and not name.endswith("/")
+    return "" if plain else "is no name of a file"
