@@ -84,6 +84,7 @@ class GateReport:
         """The verdict's reason in one line; "" for a pass."""
         if self.note or not self.findings:
             return self.note
-        first = str(self.findings[0]).splitlines()[0]
+        head, *rest = str(self.findings[0]).splitlines()
+        last = f": {rest[-1].strip()}" if rest else ""  # an error's own words come last
         more = f" (and {len(self.findings) - 1} more)" if len(self.findings) > 1 else ""
-        return first + more
+        return head + last + more

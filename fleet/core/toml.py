@@ -49,17 +49,18 @@ class Document:
 def parse(raw: bytes, name: str) -> Document | Problem:
     """The document, or the first thing that is wrong with it."""
     try:
-        scan = _Scan(_text_of(raw))
+        text = _text_of(raw)
+        scan = _Scan(text.replace("\r\n", "\n"))  # as `tomllib` will, once
         lines = scan.run()
     except _RefusedError as refusal:
         return Problem(where=f"{name}:{refusal.line}", what=refusal.what, fix=refusal.fix)
     try:
-        return Document(name, tomllib.loads(scan.text), lines)
+        return Document(name, tomllib.loads(text), lines)
     except tomllib.TOMLDecodeError as error:
         return _syntax_problem(str(error), name, broken_at=scan.line)
     except (ValueError, RecursionError) as error:  # such as a number of 5,000 digits
         return Problem(
-            where=f"{name}:{_long_number_line(scan.text)}",
+            where=f"{name}:{_long_number_line(text)}",
             what=f"this TOML cannot be read: {str(error)[:60]}",
             fix="no number here needs that many digits",
         )
@@ -86,7 +87,7 @@ def _text_of(raw: bytes) -> str:
             _line_of(raw, nul), "there is a NUL byte here", "save the file as plain UTF-8 text"
         )
     try:
-        return raw.decode().replace("\r\n", "\n")
+        return raw.decode()
     except UnicodeDecodeError as error:
         raise _RefusedError(
             _line_of(raw, error.start),

@@ -47,7 +47,7 @@ def append(path: Path, fields: Mapping[str, object]) -> None:
 
 def slug(text: str, taken: Collection[str]) -> str:
     """A valid id that is not taken, made of the first words of a text."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()
     words = re.findall(r"[a-z0-9]+", plain)
     name = ""
     for word in words:

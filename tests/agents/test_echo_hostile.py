@@ -91,7 +91,7 @@ def test_it_kills_who_started_it(tmp_path: Path) -> None:
 def test_its_daemon_outlives_it_and_commits(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     mark = f"FLEET_ATTEMPT={tmp_path}"
-    with echoing(tmp_path, "@daemon 0.5\n", FLEET_ATTEMPT=str(tmp_path)) as process:
+    with echoing(tmp_path, "@daemon 0.3\n", FLEET_ATTEMPT=str(tmp_path)) as process:
         assert process.wait(5) == 0
     (daemon,) = [pid for pid in all_pids() if carries(pid, mark)]
     assert os.getsid(daemon) not in (daemon, os.getsid(0))

@@ -1,0 +1,382 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fleet.core.task import Task, TaskState, TestRule
+from fleet.store.taskfiles import TaskFiles, fingerprint, load, wrong_id
+
+PREDECESSOR = """\
+[[tasks]]
+id = "setup"
+prompt = "Set it up"
+status = "completed"
+claimed_by = "agent-0"
+
+[[tasks]]
+id = "login"
+prompt = '''
+Add a login page.
+'''
+priority = 0
+status = "failed"
+failure_reason = "timeout"
+
+[[tasks]]
+id = "logout"
+prompt = "And a way out"
+priority = 3
+status = "running"
+claimed_by = "agent-1"
+"""
+
+GOOD = """\
+[[tasks]]
+id = "one"
+prompt = "Do it"
+title = "One"
+priority = 0
+depends_on = ["two", "two"]
+agent = "claude"
+model = "m"
+paths = ["src/**", "docs"]
+timeout = "1h30m"
+max_attempts = 5
+budget_usd = 2
+gate = ["mypy --strict src"]
+labels = ["x"]
+tests = "may-change"
+
+[[tasks]]
+id = "two"
+prompt = "First"
+"""
+
+
+def a_file(folder: Path, text: str | bytes, name: str = "a.toml") -> Path:
+    tasks = folder / "tasks"
+    tasks.mkdir(exist_ok=True)
+    raw = text.encode() if isinstance(text, str) else text
+    (tasks / name).write_bytes(raw)
+    return tasks
+
+
+def said(files: TaskFiles) -> str:
+    return "\n".join(str(problem) for problem in files.problems)
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    found = load(a_file(tmp_path, GOOD))
+    assert found.problems == ()
+    assert found.tasks == (
+        Task(
+            id="one",
+            prompt="Do it",
+            title="One",
+            priority=0,
+            depends_on=("two",),
+            agent="claude",
+            model="m",
+            paths=("src/**", "docs"),
+            timeout_s=5400.0,
+            max_attempts=5,
+            budget_usd=2.0,
+            gate=("mypy --strict src",),
+            labels=("x",),
+            tests=TestRule.MAY_CHANGE,
+            source="tasks/a.toml:1",
+        ),
+        Task(id="two", prompt="First", source="tasks/a.toml:17"),
+    )
+    digest = hashlib.sha256(GOOD.encode()).hexdigest()
+    assert found.files == ((str(tmp_path / "tasks" / "a.toml"), digest),)
+
+
+def test_a_file_of_the_predecessor_loads_unchanged(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.toml"
+    file.write_text(PREDECESSOR)
+    found = load(file)
+    assert found.problems == ()
+    assert [(t.id, t.priority, t.status, t.failure_reason, t.source) for t in found.tasks] == [
+        ("setup", 1, TaskState.MERGED, "", "tasks.toml:1"),
+        ("login", 0, TaskState.FAILED, "timeout", "tasks.toml:7"),
+        ("logout", 3, TaskState.PENDING, "", "tasks.toml:16"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["tasks = []\n", "# later\ntasks = [\n]"])
+def test_a_file_may_have_no_tasks(tmp_path: Path, text: str) -> None:
+    assert load(a_file(tmp_path, text)).problems == ()
+
+
+def test_a_missing_folder_has_no_tasks(tmp_path: Path) -> None:
+    assert load(tmp_path / "tasks") == TaskFiles()
+
+
+def test_files_are_read_in_the_order_of_their_names_without_leftovers(tmp_path: Path) -> None:
+    for name in ("b.toml", "a.toml", ".c.toml", "d.toml~", "e.toml.tmp", "notes.md", ".#a.toml"):
+        a_file(tmp_path, f'[[tasks]]\nid = "t-{name[0]}"\nprompt = "p"\n', name)
+    found = load(tmp_path / "tasks")
+    assert [task.id for task in found.tasks] == ["t-a", "t-b"]
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "words"),
+    [
+        ('prompt = "p"', 2, "id is missing"),
+        ('id = ""\nprompt = "p"', 3, "id is empty"),
+        ('id = 7\nprompt = "p"', 3, "id must be a text"),
+        ('id = "x"', 2, "prompt is missing"),
+        ('id = "x"\nprompt = " \\n"', 4, "prompt is empty"),
+        ('id = "x"\nprompt = "a\\u0000b"', 4, "NUL"),
+        (f'id = "x"\nprompt = "{"é" * 131_073}"', 4, "prompt has 262,146 bytes"),
+        ('id = "x"\nprompt = "p"\npriority = -1', 5, "priority is -1"),
+        ('id = "x"\nprompt = "p"\npriority = 1000000001', 5, "allowed: 0 to 1,000,000,000"),
+        ('id = "x"\nprompt = "p"\npriority = true', 5, "not true"),
+        ('id = "x"\nprompt = "p"\npriority = 1.5', 5, "whole number"),
+        ('id = "x"\nprompt = "p"\npriority = nan', 5, "whole number"),
+        ('id = "x"\nprompt = "p"\nmax_attempts = 0', 5, "1 to 100"),
+        ('id = "x"\nprompt = "p"\nmax_attempts = 101', 5, "1 to 100"),
+        ('id = "x"\nprompt = "p"\ntimeout = "8d"', 5, "7 days"),
+        ('id = "x"\nprompt = "p"\ntimeout = -1', 5, "timeout is -1"),
+        ('id = "x"\nprompt = "p"\ntimeout = inf', 5, "timeout is inf"),
+        ('id = "x"\nprompt = "p"\ntimeout = "soon"', 5, '"1h30m"'),
+        ('id = "x"\nprompt = "p"\nbudget_usd = 0', 5, "budget_usd is 0"),
+        ('id = "x"\nprompt = "p"\nbudget_usd = nan', 5, "budget_usd is nan"),
+        ('id = "x"\nprompt = "p"\nbudget_usd = 1e999', 5, "budget_usd is inf"),
+        ('id = "x"\nprompt = "p"\npaths = ["/etc"]', 5, "not relative"),
+        ('id = "x"\nprompt = "p"\npaths = ["a/../../b"]', 5, "leaves the repository"),
+        ('id = "x"\nprompt = "p"\npaths = [""]', 5, "is empty"),
+        ('id = "x"\nprompt = "p"\npaths = ["./"]', 5, "names no path"),
+        ('id = "x"\nprompt = "p"\npaths = "src"', 5, 'paths = ["…"]'),
+        ('id = "x"\nprompt = "p"\ngate = ["a \'b"]', 5, "split into words"),
+        ('id = "x"\nprompt = "p"\nstatus = "done"', 5, "status is 'done'"),
+        ('id = "x"\nprompt = "p"\ntests = "keeep"', 5, "did you mean 'keep'?"),
+        ('id = "x"\nprompt = "p"\npriorty = 1', 5, "did you mean 'priority'?"),
+        ('id = "x"\nprompt = "p"\ndepends_on = ["x"]', 5, "depends on itself"),
+        ('id = "x"\nprompt = "p"\ndepends_on = ["fin"]', 5, "did you mean 'fine'?"),
+    ],
+)
+def test_a_wrong_task_is_left_out_and_explained(
+    tmp_path: Path, lines: str, line: int, words: str
+) -> None:
+    found = load(
+        a_file(tmp_path, f'\n[[tasks]]\n{lines}\n\n[[tasks]]\nid = "fine"\nprompt = "p"\n')
+    )
+    assert [task.id for task in found.tasks] == ["fine"]
+    assert len(found.problems) == 1
+    assert found.problems[0].where == f"tasks/a.toml:{line}"
+    assert words in str(found.problems[0])
+    assert found.problems[0].fix
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "../x",
+        "a/b",
+        "-rf",
+        "CON",
+        "Fix",
+        "a" * 65,
+        "ünï",
+        "a b",
+        "\u0430",
+        "a..b",
+        "a.lock",
+        "a.",
+        ".a",
+        "a\n",
+        "a\x00",
+        "",
+        "_a",
+    ],
+)
+def test_bad_ids_are_refused(id_: str) -> None:
+    assert wrong_id(id_)
+
+
+@pytest.mark.parametrize("id_", ["a", "0", "a.b", "a_b-c.1", "a" * 64, "a.lock.b", "lock"])
+def test_good_ids_are_not(id_: str) -> None:
+    assert wrong_id(id_) == ""
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="ab.-_/~^:\\ \nAé@{", max_size=8))
+def test_an_id_stays_one_plain_file_name(text: str) -> None:
+    if not wrong_id(text):
+        assert Path("/claims", text).parent == Path("/claims")
+        assert not text.startswith(("-", "."))
+
+
+def test_a_wrong_id_comes_with_a_right_one(tmp_path: Path) -> None:
+    found = load(a_file(tmp_path, '[[tasks]]\nid = "Fix Login!"\nprompt = "p"\n'))
+    assert found.problems[0].fix == "such as 'fix-login'"
+
+
+def test_double_ids_name_both_places(tmp_path: Path) -> None:
+    a_file(tmp_path, '[[tasks]]\nid = "same"\nprompt = "p"\n')
+    tasks = a_file(tmp_path, 'x = 1\n[[tasks]]\nid = "same"\nprompt = "p"\n', "b.toml")
+    found = load(tasks)
+    assert found.tasks == ()
+    assert "tasks/b.toml:2: the id 'same' is taken: 'same' is at tasks/a.toml:1" in said(found)
+
+
+def test_ids_that_differ_only_in_case_are_double(tmp_path: Path) -> None:
+    text = '[[tasks]]\nid = "same"\nprompt = "p"\n[[tasks]]\nid = "SAME"\nprompt = "p"\n'
+    assert "tasks/a.toml:4: the id 'SAME' is taken" in said(load(a_file(tmp_path, text)))
+
+
+def test_circles_are_named(tmp_path: Path) -> None:
+    needs = {"a": "b", "b": "c", "c": "a", "d": "a", "e": "f", "f": "e"}
+    text = "".join(
+        f'[[tasks]]\nid = "{id_}"\nprompt = "p"\ndepends_on = ["{need}"]\n'
+        for id_, need in needs.items()
+    )
+    found = load(a_file(tmp_path, text))
+    assert [task.id for task in found.tasks] == ["d"]
+    assert [str(problem).splitlines()[0] for problem in found.problems] == [
+        "tasks/a.toml:4: tasks wait for each other: a → b → c → a",
+        "tasks/a.toml:20: tasks wait for each other: e → f → e",
+    ]
+
+
+def test_dependencies_cross_files(tmp_path: Path) -> None:
+    a_file(tmp_path, '[[tasks]]\nid = "a"\nprompt = "p"\ndepends_on = ["b"]\n')
+    tasks = a_file(tmp_path, '[[tasks]]\nid = "b"\nprompt = "p"\n', "b.toml")
+    assert load(tasks).problems == ()
+    a_file(tmp_path, "[[tasks]\n", "b.toml")
+    assert "mend tasks/b.toml first" in said(load(tasks))
+
+
+def test_a_file_that_cannot_be_used_does_not_hide_the_others(tmp_path: Path) -> None:
+    tasks = a_file(tmp_path, '[[tasks]]\nid = "good"\nprompt = "p"\n', "m.toml")
+    secret = tmp_path / "secret"
+    secret.write_text('[[tasks]]\nid = "secret"\nprompt = "p"\n')
+    (tasks / "a-link.toml").symlink_to(secret)
+    (tasks / "b-dangling.toml").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tasks / "c-fifo.toml")
+    (tasks / "d-folder.toml").mkdir()
+    (tasks / "e-empty.toml").touch()
+    (tasks / "f-latin.toml").write_bytes(b'# caf\xe9\n[[tasks]]\nid = "x"\n')
+    (tasks / "g-broken.toml").write_text('[[tasks]]\nid = "x\n')
+    (tasks / "h-bomb.toml").write_text("a = " + "[" * 100_000)
+    (tasks / "i-other.toml").write_text("tasks = 3\n")
+    (tasks / "j\x1b.toml").write_text("tasks = [1]\n")
+    began = time.monotonic()
+    found = load(tasks)
+    assert time.monotonic() - began < 5
+    assert [task.id for task in found.tasks] == ["good"]
+    assert [(problem.where, problem.what[:28]) for problem in found.problems] == [
+        ("'tasks/j\\x1b.toml':1", "item 1 of tasks, 1, is no ta"),
+        ("tasks/a-link.toml", "this is a symbolic link"),
+        ("tasks/b-dangling.toml", "this is a symbolic link"),
+        ("tasks/c-fifo.toml", "this is not a regular file"),
+        ("tasks/d-folder.toml", "this is not a regular file"),
+        ("tasks/e-empty.toml:1", "there is no tasks"),
+        ("tasks/f-latin.toml:1", "byte 0xe9 here is not UTF-8"),
+        ("tasks/g-broken.toml:2", "not valid TOML: Illegal char"),
+        ("tasks/h-bomb.toml:1", "brackets are nested more tha"),
+        ("tasks/i-other.toml:1", "tasks must be an array of ta"),
+    ]
+    assert all(problem.fix for problem in found.problems)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_a_problem(tmp_path: Path) -> None:
+    tasks = a_file(tmp_path, GOOD)
+    (tasks / "a.toml").chmod(0)
+    assert "Permission denied" in said(load(tasks))
+
+
+def test_a_device_or_a_linked_folder_is_a_problem(tmp_path: Path) -> None:
+    tasks = a_file(tmp_path, GOOD)
+    link = tmp_path / "link"
+    link.symlink_to(tasks)
+    assert said(load(link)).startswith("link: this is a symbolic link")
+    assert "regular file" in said(load(Path("/dev/null")))
+    assert "regular file" in said(load(Path("/dev/zero")))
+
+
+def test_an_empty_file_says_how_to_have_no_tasks(tmp_path: Path) -> None:
+    found = load(a_file(tmp_path, ""))
+    assert found.problems[0].fix == "write tasks = [] if there are none yet"
+
+
+def test_all_problems_come_at_once_in_the_order_of_files_and_lines(tmp_path: Path) -> None:
+    a_file(tmp_path, '[[tasks]]\nid = "x"\npromt = 1\n' * 12)
+    found = load(a_file(tmp_path, "[fleet]\n" + GOOD, "b.toml"))
+    places = [
+        (file, int(line)) for file, _, line in (p.where.rpartition(":") for p in found.problems)
+    ]
+    assert places == sorted(places)
+    assert len([place for place in places if place[0] == "tasks/a.toml"]) == 12 + 12 + 11
+    assert places[-1] == ("tasks/b.toml", 1)
+
+
+def test_a_task_that_does_not_say_gets_the_fleets_attempts(tmp_path: Path) -> None:
+    found = load(a_file(tmp_path, GOOD), max_attempts=9)
+    assert [task.max_attempts for task in found.tasks] == [5, 9]
+
+
+def test_ten_thousand_tasks_in_one_chain_load(tmp_path: Path) -> None:
+    text = "".join(
+        f'[[tasks]]\nid = "t{n}"\nprompt = "do {n}"\n'
+        + (f'depends_on = ["t{n - 1}"]\n\n' if n else "\n")
+        for n in range(10_000)
+    )
+    began = time.monotonic()
+    found = load(a_file(tmp_path, text))
+    assert time.monotonic() - began < 10
+    assert found.problems == ()
+    assert len(found.tasks) == 10_000
+    assert found.tasks[-1].source == f"tasks/a.toml:{5 * 9_999}"
+
+
+def test_thousands_of_mistakes_take_no_long_thinking(tmp_path: Path) -> None:
+    text = "".join(
+        f'[[tasks]]\nid = "t{n}"\nprompt = "p"\nkey{n} = 1\ndepends_on = ["u{n}"]\n'
+        for n in range(3_000)
+    )
+    began = time.monotonic()
+    assert len(load(a_file(tmp_path, text)).problems) == 6_000
+    assert time.monotonic() - began < 10
+
+
+def test_the_fingerprint_follows_every_change(tmp_path: Path) -> None:
+    prints = [fingerprint(tmp_path / "tasks")]
+    tasks = a_file(tmp_path, GOOD)
+    prints.append(fingerprint(tasks))
+    assert fingerprint(tasks) == prints[-1]
+    (tasks / "b.toml").write_text("tasks = []")
+    prints.append(fingerprint(tasks))
+    times = (tasks / "b.toml").stat()
+    (tasks / "b.toml").write_text("tasks=[] #")  # as long as before, with its old date
+    os.utime(tasks / "b.toml", ns=(times.st_atime_ns, times.st_mtime_ns))
+    prints.append(fingerprint(tasks))
+    (tasks / "b.toml").unlink()
+    assert len({*prints}) == 4
+    assert fingerprint(tasks) == prints[1]
+    assert fingerprint(tasks / "a.toml") not in prints
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_damage_ends_in_problems_and_never_in_a_crash(tmp_path: Path, data: st.DataObject) -> None:
+    raw = bytearray(GOOD.encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    found = load(a_file(tmp_path, bytes(raw)))
+    for task in found.tasks:
+        assert Task.of_json(task.as_json()) == task
+    assert all(problem.where.startswith("tasks/a.toml:") for problem in found.problems)
