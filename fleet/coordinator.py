@@ -65,7 +65,7 @@ class Coordinator:
         self._environ = environ
         self._tell = tell
         self._told = events.last_seq(fleet.db)
-        self._over = asyncio.Event()
+        self._wake = asyncio.Event()
         self._signals = 0
         self._deadline: float | None = None
         self._files = ""
@@ -118,6 +118,7 @@ class Coordinator:
         """Wait for the end, looking after task files and orders meanwhile."""
         looked = 0.0
         while not self._is_over():
+            self._wake.clear()
             if time.monotonic() - looked >= FILES_S:
                 looked = time.monotonic()
                 self._reload_tasks()
@@ -126,7 +127,7 @@ class Coordinator:
                 self._order(Stop.KILL)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
-                    await self._over.wait()
+                    await self._wake.wait()
 
     def _is_over(self) -> bool:
         counts = self._fleet.roster.counts()
@@ -243,7 +244,7 @@ class Coordinator:
         if number == signal.SIGTERM and self._signals == 1:
             self._deadline = time.monotonic() + DRAIN_S
         self._order(Stop.DRAIN if self._signals == 1 else Stop.KILL)
-        self._over.set()
+        self._wake.set()
 
     def _order(self, how: Stop) -> None:
         control.stop(self._fleet.controls, how, now=time.time())

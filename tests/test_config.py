@@ -43,9 +43,9 @@ batch = 1
 """
 
 
-def read(tmp_path: Path, text: str, *, force: bool = False, **environ: str) -> Config:
+def read(tmp_path: Path, text: str, **environ: str) -> Config:
     (tmp_path / "fleet.toml").write_text(text)
-    return load(tmp_path, {"HOME": "/home/me", **environ}, force=force)
+    return load(tmp_path, {"HOME": "/home/me", **environ})
 
 
 def problems(tmp_path: Path, text: str, **environ: str) -> dict[str, str]:
@@ -165,7 +165,7 @@ def test_a_file_of_another_shape_is_refused(
 def test_many_agents_need_force(tmp_path: Path) -> None:
     text = "[fleet]\nagents = 101\n"
     assert "--force" in problems(tmp_path, text)["fleet.toml:2"]
-    assert read(tmp_path, text, force=True).fleet.agents == 101
+    assert load(tmp_path, {}, force=True).fleet.agents == 101
     assert read(tmp_path, text.replace("101", "100")).fleet.agents == 100
 
 

@@ -240,9 +240,11 @@ _FIXES = {
     "Illegal character": 'text over several lines goes between """ and """',
     "Expected '=' after a key": 'write it as key = "value"',
     "Invalid statement": 'write it as key = "value", or as a [header]',
+    "Expected ']": "close the header's brackets, as in [fleet] or [[tasks]]",
     "Unclosed array": "put a comma between the values and a ] after the last",
     "Unescaped '\\' in a string": "write \\\\, or put the text between single quotes",
 }
+_SYNTAX = "https://toml.io has the syntax"
 
 
 def _syntax_problem(message: str, name: str, *, broken_at: int) -> Problem:
@@ -253,7 +255,7 @@ def _syntax_problem(message: str, name: str, *, broken_at: int) -> Problem:
     return Problem(
         where=f"{name}:{line or broken_at}",
         what=f"not valid TOML: {what}{place}",
-        fix=next((fix for start, fix in _FIXES.items() if what.startswith(start)), ""),
+        fix=next((fix for start, fix in _FIXES.items() if what.startswith(start)), _SYNTAX),
     )
 
 

@@ -51,10 +51,10 @@ def load(shipped: Path, own: Path) -> Profiles:
     """Every profile that can be used, and what is wrong with the others."""
     by_name: dict[str, Profile] = {}
     problems: list[Problem] = []
-    folders = {shipped: str(shipped), own: own.name}
+    folders = [(shipped, str(shipped)), (own, own.name)]
     if own.exists() and shipped.exists() and own.samefile(shipped):
-        del folders[shipped]  # fleet at work on itself
-    for folder, called in folders.items():
+        del folders[0]  # fleet at work on itself
+    for folder, called in folders:
         for path, name, raw in contents(folder, called):
             by_name.pop(path.stem, None)
             before = len(problems)

@@ -149,7 +149,7 @@ def test_a_file_name_that_is_no_agents_name_is_a_problem(tmp_path: Path) -> None
 
 def test_braces_that_are_no_placeholders_are_left_alone(tmp_path: Path) -> None:
     words = ["sh", "-c", 'echo ${HOME} ${model} {1,2} {}; echo {"a": 1}']
-    found = read(tmp_path, f"command = {words[:2] + ['''${HOME} ${model} {1,2} {}''']}")
+    found = read(tmp_path, f"command = {[*words[:2], '${HOME} ${model} {1,2} {}']}")
     assert found.problems == ()
     assert fill(a_profile(tuple(words)), model="m") == tuple(words)
 
