@@ -17,8 +17,9 @@ from fleet.core.policy import Backoff
 from fleet.core.profile import Profile
 from fleet.core.task import Task
 from fleet.gate.candidate import Candidate
-from fleet.gate.checks import find_tools
+from fleet.gate.checks import Tools, find_tools
 from fleet.gate.cleanroom import CleanRoom
+from fleet.gate.environment import Environments, tools_in
 from fleet.gate.policy import Rules
 from fleet.gate.proof import Gate, checks_of
 from fleet.repo import merge, trailers
@@ -57,7 +58,9 @@ class Fleet:
     def ledger(self) -> Ledger:
         settings = self.config.fleet
         return Ledger(
-            self.db, Backoff(first_s=settings.retry_delay_s, cap_s=settings.retry_delay_cap_s)
+            self.db,
+            Backoff(first_s=settings.retry_delay_s, cap_s=settings.retry_delay_cap_s),
+            unproven_allowed=self.config.gate.retries,
         )
 
     @cached_property
@@ -73,20 +76,39 @@ class Fleet:
         return Controls(self.db)
 
     @cached_property
+    def tools(self) -> Tools:
+        return find_tools(
+            wanted_python=self.config.gate.python,
+            top=self.layout.top,
+            search=self.config.env.path,
+        )
+
+    @cached_property
+    def environments(self) -> Environments:
+        settings = self.config.workspace
+        return Environments(
+            hub=self.hub,
+            layout=self.layout,
+            tools=self.tools,
+            setup=settings.setup,
+            lock_files=settings.lock_files,
+        )
+
+    @cached_property
     def gate(self) -> Gate:
         settings = self.config.gate
+        room = CleanRoom(
+            hub=self.hub,
+            layout=self.layout,
+            tools=self.tools,
+            timeout_s=settings.timeout_s,
+            slots=settings.slots,
+        )
         return Gate(
-            room=CleanRoom(
-                hub=self.hub,
-                layout=self.layout,
-                tools=find_tools(
-                    wanted_python=settings.python, top=self.layout.top, search=self.config.env.path
-                ),
-                timeout_s=settings.timeout_s,
-                slots=settings.slots,
-            ),
+            room=room,
             reports=Reports(self.db),
             checks=checks_of(settings.commands),
+            environments=self.environments,
         )
 
     @cached_property
@@ -122,10 +144,12 @@ class Fleet:
         row = self.db.one("SELECT base FROM attempts WHERE task = ? AND epoch = ?", (task, epoch))
         return str(row[0]) if row else ""
 
-    def agent_environment(self, home: Path, tmp: Path) -> dict[str, str]:
-        """What an agent may see: an allow-list, with nothing of the user's but PATH."""
+    def agent_environment(self, home: Path, tmp: Path, place: Path | None = None) -> dict[str, str]:
+        """What an agent may see: an allow-list, with nothing of the user's but PATH. `place` is
+        the environment that `[workspace] setup` has made."""
         return {
-            "PATH": self.config.env.path,
+            **({"FLEET_ENV": str(place), "VIRTUAL_ENV": str(place)} if place else {}),
+            "PATH": tools_in(place, self.tools).path if place else self.config.env.path,
             "HOME": str(home),
             "TMPDIR": str(tmp),
             "XDG_CONFIG_HOME": str(home / ".config"),

@@ -14,7 +14,6 @@ from fleet.core.globs import overlap
 from fleet.core.task import TaskId, TaskState
 
 CONFLICTS_ALLOWED = 2  # a task goes back to its agent this often for a conflict, then fails
-UNPROVEN_ALLOWED = 2  # and this often because the gate itself could not run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +60,7 @@ class Record:
     max_attempts: int
     conflicts: int
     unproven: int
+    unproven_allowed: int  # how often it goes back because the gate itself could not run
     deaths: int  # attempts in a row whose worker or agent was killed under it
 
 
@@ -88,7 +88,7 @@ def after(
         return Next(state=TaskState.CANCELLED, reason=reason or "cancelled", counted=False)
     if outcome is Outcome.CONFLICT and record.conflicts > CONFLICTS_ALLOWED:
         return Next(state=TaskState.FAILED, reason=f"conflicts again and again: {reason}")
-    if outcome is Outcome.UNPROVEN and record.unproven > UNPROVEN_ALLOWED:
+    if outcome is Outcome.UNPROVEN and record.unproven > record.unproven_allowed:
         return Next(state=TaskState.FAILED, reason=f"the gate could not run: {reason}")
     if outcome not in UNCOUNTED and record.attempts >= record.max_attempts:
         if outcome is Outcome.ABANDONED and record.deaths >= record.max_attempts:

@@ -19,7 +19,7 @@ from fleet.core.report import CheckRun
 from fleet.gate.checks import Check, Tools
 from fleet.gate.runner import run_checks
 from fleet.repo.hub import Hub
-from fleet.store.claims import try_hold
+from fleet.store.claims import Held, is_held, try_hold
 from fleet.store.layout import Layout
 
 SLOT_POLL_S = 0.05
@@ -35,6 +35,7 @@ class Caller:
 
     mark: str  # carried by every process of it, so that a sweep finds them
     stopped: Callable[[], str | None]  # why it must end now
+    first: bool = False  # goes before others: what it proves is what they wait for
 
     def check(self) -> None:
         reason = self.stopped()
@@ -65,14 +66,23 @@ class CleanRoom:
 
     @contextmanager
     def _slot(self, by: Caller) -> Iterator[None]:
+        ahead = try_hold(self.layout.gate_first) if by.first else None
+        try:
+            slot = self._wait_for_slot(by)
+        finally:
+            if ahead is not None:
+                ahead.release()
+        with slot:
+            yield
+
+    def _wait_for_slot(self, by: Caller) -> Held:
         pause = threading.Event()
         while True:
-            for number in range(self.slots):
-                held = try_hold(self.layout.gate_slot(number))
-                if held is not None:
-                    with held:
-                        yield
-                    return
+            if by.first or not is_held(self.layout.gate_first):
+                for number in range(self.slots):
+                    held = try_hold(self.layout.gate_slot(number))
+                    if held is not None:
+                        return held
             by.check()
             pause.wait(SLOT_POLL_S)
 

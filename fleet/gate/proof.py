@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fleet.core.errors import FleetError
 from fleet.core.report import CheckRun, GateReport, TestOutcome, TreeReport, Verdict
@@ -20,6 +21,7 @@ from fleet.gate.checks import Check, Kind, identity, parse
 from fleet.gate.cleanroom import Caller, Checkout, CleanRoom
 from fleet.gate.codec import decode, encode
 from fleet.gate.compare import judge
+from fleet.gate.environment import Environments, tools_in
 from fleet.gate.regressions import newly_failing
 from fleet.repo.merge import overlay
 from fleet.store.claims import hold
@@ -33,10 +35,15 @@ class Gate:
     room: CleanRoom
     reports: Reports
     checks: tuple[Check, ...]
+    environments: Environments
 
     @property
     def gate_hash(self) -> str:
         return identity(self.checks, self.room.tools)
+
+    def inside(self, place: Path | None) -> Gate:
+        """This gate with the tools of a tree's environment."""
+        return replace(self, room=replace(self.room, tools=tools_in(place, self.room.tools)))
 
     def prove(
         self, candidates: Sequence[Candidate], *, extra: Sequence[str], by: Caller
@@ -46,6 +53,12 @@ class Gate:
         One candidate is an attempt; several are a batch, each built on the one before. `extra`
         are the tasks' own commands. A PASS is durable before this returns. Raises `Interrupted`.
         """
+        place = self.environments.ensure(candidates[-1].tree, by)
+        return self.inside(place)._prove(candidates, extra, by)
+
+    def _prove(
+        self, candidates: Sequence[Candidate], extra: Sequence[str], by: Caller
+    ) -> GateReport:
         began = time.monotonic()
         tree, base = candidates[-1].tree, candidates[0].base_tree
         before = self.base_report(base, by=by)
@@ -118,7 +131,12 @@ class Gate:
         tree = overlay(self.room.hub, candidates[-1].tree, candidates[0].base_tree, guarded)
         with self.room.open(tree, by) as checkout:
             there = [path for path in dict.fromkeys(guarded) if checkout.has(path)]
-            return checkout.run((check,), only_tests=there)[0] if there else None
+            if not there:
+                return None
+            run = checkout.run((check,), only_tests=there)[0]
+            failed = [id_ for id_, how in run.tests.items() if how is TestOutcome.FAILED]
+            again = checkout.run((check,), only_tests=failed)[0] if failed else None
+        return _passed_again(run, again)
 
     def _known(self, tree: str, extra: Sequence[str]) -> TreeReport | None:
         """The cached report of a tree under exactly these checks, if there is one."""
@@ -174,23 +192,25 @@ def _judge(
 
 def _without_flakes(report: TreeReport, rerun: CheckRun | None) -> TreeReport:
     """The report to remember: a test that passed on its re-run does pass on this tree."""
-    if rerun is None or not rerun.complete:
-        return report
-    passed = {id_ for id_, outcome in rerun.tests.items() if outcome is TestOutcome.PASSED}
     runs = tuple(
-        replace(
-            run,
-            tests={
-                id_: TestOutcome.PASSED if id_ in passed else outcome
-                for id_, outcome in run.tests.items()
-            },
-            findings=tuple(finding for finding in run.findings if finding.id not in passed),
-        )
-        if run.check == rerun.check
-        else run
+        _passed_again(run, rerun if rerun and run.check == rerun.check else None)
         for run in report.runs
     )
     return replace(report, runs=runs)
+
+
+def _passed_again(run: CheckRun, rerun: CheckRun | None) -> CheckRun:
+    if rerun is None or not rerun.complete:
+        return run
+    passed = {id_ for id_, outcome in rerun.tests.items() if outcome is TestOutcome.PASSED}
+    return replace(
+        run,
+        tests={
+            id_: TestOutcome.PASSED if id_ in passed else outcome
+            for id_, outcome in run.tests.items()
+        },
+        findings=tuple(finding for finding in run.findings if finding.id not in passed),
+    )
 
 
 def _all(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

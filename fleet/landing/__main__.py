@@ -64,7 +64,7 @@ def _turns(fleet: Fleet, stop: StopFlag) -> None:
         killed = control.read(fleet.controls).stop is control.Stop.KILL
         return "stopped" if stop.draining or killed else None
 
-    by = Caller(mark=fleet.layout.mark("lander", os.getpid()), stopped=stopped)
+    by = Caller(mark=fleet.layout.mark("lander", os.getpid()), stopped=stopped, first=True)
     lander = Lander(fleet, Branch(fleet, by), by, random.Random())
     while not stop.draining:
         seen = fleet.db.version()

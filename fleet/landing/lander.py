@@ -65,8 +65,13 @@ class Lander:
         if queue[0].base == tip.commit:
             self._land([(queue[0], queue[0].merge)], tip)
         else:
-            self._settle(queue[: self._fleet.config.landing.batch], tip)
+            self._settle(self._batch(queue), tip)
         return True
+
+    def _batch(self, queue: Sequence[Submission]) -> list[Submission]:
+        """The head of the queue, and what may be judged by the same rule about tests."""
+        alike = [entry for entry in queue if entry.task.tests is queue[0].task.tests]
+        return alike[: self._fleet.config.landing.batch]
 
     def _recover(self, unfinished: Sequence[Submission], tip: Tip) -> None:
         """A lander died between its plan and its record: the branch knows which came true."""

@@ -60,6 +60,16 @@ class Layout:
     def gate_slot(self, number: int) -> Path:
         return self.state / "slots" / f"gate.{number}.lock"
 
+    @property
+    def gate_first(self) -> Path:
+        """Held by the lander while it waits for a slot: workers let it go first."""
+        return self.state / "slots" / "first.lock"
+
+    @property
+    def setup_lock(self) -> Path:
+        """Held while an environment is built."""
+        return self.state / "slots" / "setup.lock"
+
     def base_lock(self, tree: str) -> Path:
         """Held while somebody makes the report of one base tree, so that it is made once."""
         return self.state / "slots" / f"base.{tree[:2]}.lock"

@@ -28,9 +28,10 @@ Lock = TypeVar("Lock")
 class Ledger:
     """The worker's side of `state.db`."""
 
-    def __init__(self, db: Database, backoff: Backoff) -> None:
+    def __init__(self, db: Database, backoff: Backoff, *, unproven_allowed: int = 2) -> None:
         self._db = db
         self._backoff = backoff
+        self._unproven_allowed = unproven_allowed
 
     def held(self) -> list[Candidate]:
         """Tasks somebody works on; whoever finds their lock free knows that worker is dead."""
@@ -197,6 +198,7 @@ class Ledger:
                 max_attempts=Task.of_json(str(row[0])).max_attempts,
                 conflicts=_int(row[2]) + (outcome is Outcome.CONFLICT),
                 unproven=_int(row[3]) + (outcome is Outcome.UNPROVEN),
+                unproven_allowed=self._unproven_allowed,
                 deaths=_int(row[4]) + 1 if outcome is Outcome.ABANDONED and not give_back else 0,
             )
             if give_back and outcome is Outcome.ABANDONED:

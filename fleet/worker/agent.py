@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from fleet.core.attempt import Claim
 from fleet.core.event import Event, Kind
 from fleet.core.profile import Profile, PromptBy
+from fleet.gate.cleanroom import Caller
 from fleet.process.supervise import Ended, supervise
 from fleet.store import events
 from fleet.store.files import write_private
@@ -26,11 +26,13 @@ def run_agent(
     claim: Claim,
     profile: Profile,
     rooms: Rooms,
+    base: str,
     prompt: str,
-    stopped: Callable[[], str | None],
+    by: Caller,
 ) -> Ended:
     """Run it in its workspace with an environment of our making, until it ends or must."""
     task = claim.task
+    place = fleet.environments.ensure(base, by)
     prompt_file = fleet.layout.attempt(task.id, claim.epoch) / "prompt.md"
     values = {
         "prompt": prompt,
@@ -43,7 +45,7 @@ def run_agent(
     for name, content in profile.files.items():
         write_private(rooms.home / name, content.encode())
     env = {
-        **fleet.agent_environment(rooms.home, rooms.tmp),
+        **fleet.agent_environment(rooms.home, rooms.tmp, place),
         **fleet.config.env.passed(profile.pass_env),
         **env_of(profile, **values),
         "FLEET_TASK": task.id,
@@ -55,14 +57,14 @@ def run_agent(
         fill(profile, **values),
         cwd=rooms.work,
         env=env,
-        mark=fleet.layout.mark(task.id, claim.epoch),
+        mark=by.mark,
         stdin=prompt.encode() if profile.prompt is PromptBy.STDIN else b"",
         transcript=fleet.layout.transcript(task.id, claim.epoch),
         wall_s=task.timeout_s or fleet.config.fleet.timeout_s,
         stall_s=fleet.config.fleet.no_progress_s,
         stop_signal=signal.Signals[f"SIG{profile.stop_signal}"],
         grace_s=profile.stop_grace_s,
-        should_stop=stopped,
+        should_stop=by.stopped,
         moved=watch.moved,
     )
     events.emit(

@@ -47,6 +47,14 @@ SUBMITTED = Result(outcome=None)
 
 def carry_out(fleet: Fleet, claim: Claim, profile: Profile, stopped: Stopped) -> Result:
     """Everything between the claim and the submission, under the claim's lock."""
+    by = Caller(mark=fleet.layout.mark(claim.task.id, claim.epoch), stopped=stopped)
+    try:
+        return _carry_out(fleet, claim, profile, by)
+    except Interrupted as stop:
+        return Result(outcome=Outcome.ABANDONED, reason=str(stop), give_back=True)
+
+
+def _carry_out(fleet: Fleet, claim: Claim, profile: Profile, by: Caller) -> Result:
     rooms = open_rooms(fleet, claim)
     base = fleet.take_tip()
     if claim.harvested:
@@ -55,14 +63,14 @@ def carry_out(fleet: Fleet, claim: Claim, profile: Profile, stopped: Stopped) ->
     else:
         rooms.prepare(fleet, claim, base)
         fleet.ledger.running(claim, agent=profile.name, base=base, now=time.time())
-        ended = run_agent(fleet, claim, profile, rooms, _prompt(fleet, claim), stopped)
+        ended = run_agent(fleet, claim, profile, rooms, base, _prompt(fleet, claim), by)
         work = harvest_work(fleet, claim, rooms, base=base, agent=profile.name)
         failed = _agent_failed(profile, ended, work)
         if failed is not None:
             return failed
         head = work.head
     fleet.ledger.harvested(claim, head=head, now=time.time())
-    return _prove(fleet, claim, head, stopped)
+    return _prove(fleet, claim, head, by)
 
 
 def _prompt(fleet: Fleet, claim: Claim) -> str:
@@ -103,7 +111,7 @@ def _agent_failed(profile: Profile, ended: Ended, work: Harvest) -> Result | Non
     )
 
 
-def _prove(fleet: Fleet, claim: Claim, head: str, stopped: Stopped) -> Result:
+def _prove(fleet: Fleet, claim: Claim, head: str, by: Caller) -> Result:
     """Merge onto the tip as it is now, gate exactly that tree, and submit what passed."""
     base = fleet.take_tip()
     task = claim.task
@@ -112,14 +120,7 @@ def _prove(fleet: Fleet, claim: Claim, head: str, stopped: Stopped) -> Result:
     )
     if not candidate.stands:
         return _not_standing(candidate)
-    try:
-        report = fleet.gate.prove(
-            [candidate],
-            extra=task.gate,
-            by=Caller(mark=fleet.layout.mark(task.id, claim.epoch), stopped=stopped),
-        )
-    except Interrupted as stop:
-        return Result(outcome=Outcome.ABANDONED, reason=str(stop), give_back=True)
+    report = fleet.gate.prove([candidate], extra=task.gate, by=by)
     _tell(fleet, claim, report)
     if report.verdict is Verdict.PASS:
         now = time.time()

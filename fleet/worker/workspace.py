@@ -124,7 +124,7 @@ def _harvest(
         base=base,
         agent_env=fleet.agent_environment(rooms.home, rooms.tmp),
         signature=signature,
-        max_bytes=fleet.config.gate.max_file_mb * BUNDLE_FILES * 1_000_000,
+        max_bytes=fleet.rules.max_file_bytes * BUNDLE_FILES,
     )
 
 

@@ -7,7 +7,6 @@ import pytest
 from fleet.core.attempt import Outcome
 from fleet.core.policy import (
     CONFLICTS_ALLOWED,
-    UNPROVEN_ALLOWED,
     Backoff,
     Candidate,
     Next,
@@ -28,6 +27,7 @@ def a_record(**fields: int) -> Record:
             "max_attempts": 3,
             "conflicts": 0,
             "unproven": 0,
+            "unproven_allowed": 2,
             "deaths": 0,
             **fields,
         }
@@ -64,8 +64,8 @@ def test_conflicts_end_a_task_at_last() -> None:
 
 
 def test_a_gate_that_cannot_run_does_not_burn_attempts_but_is_bounded() -> None:
-    assert not decide(Outcome.UNPROVEN, attempts=3, unproven=UNPROVEN_ALLOWED).counted
-    assert decide(Outcome.UNPROVEN, unproven=UNPROVEN_ALLOWED + 1).state is TaskState.FAILED
+    assert not decide(Outcome.UNPROVEN, attempts=3, unproven=2).counted
+    assert decide(Outcome.UNPROVEN, unproven=3).state is TaskState.FAILED
 
 
 def test_a_task_that_kills_its_workers_is_poisoned() -> None:
