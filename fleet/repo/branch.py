@@ -1,25 +1,29 @@
 """The user's branch: where it is, and moving it by compare-and-swap.
 
-Never `--force`, never `reset --hard`. The ref moves first, atomically and only from where it was
-expected; then each checkout of it follows with a two-tree `read-tree`, which refuses to touch what
-the user has changed. What could get in its way is asked before anything moves.
+Never `--force`, never `reset --hard`. What could get in the way is asked before anything moves;
+then the ref moves, atomically and only from where it was expected; then each checkout of it
+(`checkout.py`) follows. If one cannot after all, because the user was at work in those
+milliseconds, everything goes back to where it was.
+
+Not promised: a git killed half-way through writing a checkout's files leaves its `index.lock` and
+some new files there. Nothing of ours deletes either; the branch is right, and `git status` tells.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from fleet.core.errors import FleetError
-from fleet.process.command import run
-from fleet.repo.git import Git, environment
+from fleet.repo.checkout import REBASES, Checkout, at
+from fleet.repo.git import Git, GitError, complaint
 from fleet.repo.hub import Hub
 
 LANDED = "refs/heads/fleet/landed"
 INCOMING = "refs/fleet/incoming"  # keeps what was sent until the branch points there
-BUSY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
 
 
 class Advance(StrEnum):
@@ -59,7 +63,15 @@ class Target:
         return self._read(LANDED)
 
     def set_landed(self, new: str, old: str | None) -> bool:
-        return self.git.run("update-ref", LANDED, new, old or "0" * 40, check=False).ok
+        """Point fleet/landed; False if it was not at `old`."""
+        args = ("update-ref", LANDED, new, old or "")
+        done = self.git.run(*args, check=False)
+        if not done.ok and self.landed() == old:
+            raise GitError(
+                f"{complaint(args, done)}: results wait on the branch fleet/landed, so there can "
+                "be no branch of yours called fleet, or of that name"
+            )
+        return done.ok
 
     def drop_landed(self, old: str) -> bool:
         return self.git.run("update-ref", "-d", LANDED, old, check=False).ok
@@ -67,72 +79,75 @@ class Target:
     def send(self, hub: Hub, commit: str) -> None:
         """Give the user's repository the objects; no branch moves yet."""
         self.git.run(
-            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc",
-            "--update-shallow", str(hub.path), f"+{commit}:{INCOMING}",
+            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-prune",
+            "--no-recurse-submodules", "--update-shallow", str(hub.path), f"+{commit}:{INCOMING}",
         )  # fmt: skip
 
     def advance(self, old: str, new: str) -> Advance:
         """Move the branch, and every checkout of it, from `old` to `new`."""
+        if self.tip() != old:
+            return Advance.RACED  # and its checkouts are elsewhere, which is no change of theirs
         checkouts = self.checkouts()
-        for checkout in checkouts:
-            if not self._may_follow(checkout, old, new):
-                return Advance.BLOCKED
-        if not self.git.run("update-ref", self.ref, new, old, check=False).ok:
+        if self._is_rebased() or not all(place.may_follow(old, new) for place in checkouts):
+            return Advance.BLOCKED
+        if not self._swap(old, new):
             return Advance.RACED
-        for checkout in checkouts:
-            self._follow(checkout, old, new)
+        for number, place in enumerate(checkouts):
+            if not place.follow(old, new):
+                return self._go_back(old, new, checkouts[:number])
         return Advance.MOVED
 
     def repair(self, old: str, new: str) -> None:
         """Finish a move that was cut off between the ref and its checkouts."""
         if self.tip() != new:
             return
-        for checkout in self.checkouts():
-            git = self._checkout_git(checkout)
-            index_is_old = git.run("diff-index", "--cached", "--quiet", old, check=False).ok
-            files_are_old = git.run("diff-files", "--quiet", check=False).ok
-            if index_is_old and files_are_old:
-                self._follow(checkout, old, new)
+        for place in self.checkouts():
+            if place.is_at(old):
+                place.follow(old, new)
 
-    def checkouts(self) -> tuple[Path, ...]:
+    def checkouts(self) -> tuple[Checkout, ...]:
         """The working trees that have the branch checked out."""
         listed = self.git.run("worktree", "list", "--porcelain", "-z").out
         found = []
         for entry in listed.split(b"\0\0"):
             fields = entry.split(b"\0")
-            if b"branch " + self.ref.encode() in fields and b"bare" not in fields:
+            if b"branch " + os.fsencode(self.ref) in fields:
                 path = Path(os.fsdecode(fields[0].removeprefix(b"worktree ")))
+                if path == self.common_dir:
+                    path = self._work_tree()
                 if path.is_dir():
-                    found.append(path)
+                    found.append(at(path))
         return tuple(found)
 
-    def is_clean(self, checkout: Path) -> bool:
-        """No change to a tracked file, and no merge or rebase in progress."""
-        git = self._checkout_git(checkout)
-        if any((git.git_dir / name).exists() for name in BUSY):
-            return False
-        done = git.run("status", "--porcelain", "-z", "--untracked-files=no", check=False)
-        return done.ok and not done.out
+    def _work_tree(self) -> Path:
+        """A submodule's checkout is not around its git directory, which says where it is."""
+        configured = self.git.run("config", "core.worktree", check=False).text
+        return self.common_dir / (configured or "no working tree")
 
-    def _may_follow(self, checkout: Path, old: str, new: str) -> bool:
-        """Clean, and no untracked file in the way: a dry run of the move says so."""
-        git = self._checkout_git(checkout)
-        git.run("update-index", "-q", "--refresh", check=False)
-        dry_run = git.run("read-tree", "-m", "-u", "--dry-run", old, new, check=False)
-        return dry_run.ok and self.is_clean(checkout)
+    def _swap(self, old: str, new: str) -> bool:
+        """One transaction: the branch points there, and the ref that kept it meanwhile goes."""
+        lines = (f"update {self.ref} {new} {old}", f"delete {INCOMING}")
+        stdin = "\n".join(("start", *lines, "prepare", "commit", "")).encode()
+        args = ("update-ref", "-m", "fleet: landed", "--stdin")
+        done = self.git.run(*args, stdin=stdin, check=False)
+        if not done.ok and self.tip() == old:  # it has not raced: something is in the way
+            raise GitError(f"{self.branch} cannot be moved: {complaint(args, done)}")
+        return done.ok
 
-    def _follow(self, checkout: Path, old: str, new: str) -> None:
-        git = self._checkout_git(checkout)
-        git.run("update-index", "-q", "--refresh", check=False)
-        git.run("read-tree", "-m", "-u", old, new)
+    def _go_back(self, old: str, new: str, followed: Sequence[Checkout]) -> Advance:
+        args = ("update-ref", "-m", "fleet: taken back", self.ref, old, new)
+        if not self.git.run(*args, check=False).ok:
+            return Advance.MOVED  # somebody has built on it: it stays
+        for place in followed:
+            place.follow(new, old)
+        return Advance.BLOCKED
 
-    def _checkout_git(self, checkout: Path) -> Git:
-        done = run(
-            ("git", "rev-parse", "--path-format=absolute", "--git-dir"),
-            cwd=checkout,
-            env=environment(),
-        )
-        return Git(git_dir=Path(done.text), work_tree=checkout)
+    def _is_rebased(self) -> bool:
+        """A rebase detaches HEAD, and moves the branch itself when it ends."""
+        git_dirs = (self.common_dir, *self.common_dir.glob("worktrees/*"))
+        names = (folder / kind / "head-name" for folder in git_dirs for kind in REBASES)
+        return any(name.is_file() and name.read_text().strip() == self.ref for name in names)
 
     def _read(self, ref: str) -> str | None:
-        return self.git.run("rev-parse", "--verify", "--quiet", ref, check=False).text or None
+        args = ("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+        return self.git.run(*args, check=False).text or None

@@ -1,4 +1,8 @@
-"""Running git with a neutral environment: nobody's configuration, hooks, filters or prompts."""
+"""Running git with a neutral environment: nobody's configuration, hooks, filters or prompts.
+
+The user's own checkouts are the exception: there their settings hold, since line endings and
+filters such as LFS make the files what they are. Hooks and fsmonitor stay off everywhere.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import random
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +18,11 @@ from fleet.core.errors import FleetError
 from fleet.process.command import NOT_FOUND, Done, run
 
 MINIMUM = (2, 38)  # merge-tree --write-tree
+NO_GIT = "git is not installed, or not on PATH: fleet needs git 2.38 or newer"
 LOCK_TRIES = 5
 LOCK_NAP_S = 0.05
+# Where the user's configuration is looked for.
+USERS = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
 
 # Belt and braces: the hub has no hooks or drivers, and the user's own must not run for us.
 NEUTRAL = (
@@ -42,21 +50,29 @@ class Git:
     git_dir: Path
     work_tree: Path | None = None
     index_file: Path | None = None
+    as_user: bool = False  # by the user's settings; for checkouts of theirs only
 
     def run(
-        self, *args: str, stdin: bytes = b"", timeout_s: float = 300.0, check: bool = True
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        timeout_s: float = 300.0,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
     ) -> Done:
         """One command; a busy lock is waited for a moment, any other failure is a `GitError`."""
         argv = ("git", f"--git-dir={self.git_dir}", *NEUTRAL, *args)
-        env = environment(
-            GIT_WORK_TREE=str(self.work_tree or ""), GIT_INDEX_FILE=str(self.index_file or "")
+        full = (users_environment if self.as_user else environment)(
+            GIT_WORK_TREE=str(self.work_tree or ""),
+            GIT_INDEX_FILE=str(self.index_file or ""),
+            **(env or {}),
         )
-        done = run(argv, cwd=self.work_tree or "/", env=env, stdin=stdin, timeout_s=timeout_s)
+        done = run(argv, cwd=self.work_tree or "/", env=full, stdin=stdin, timeout_s=timeout_s)
         for _ in range(LOCK_TRIES):
             if done.ok or b".lock': File exists" not in done.err:
                 break
             threading.Event().wait(LOCK_NAP_S * random.uniform(0.5, 1.5))
-            done = run(argv, cwd=self.work_tree or "/", env=env, stdin=stdin, timeout_s=timeout_s)
+            done = run(argv, cwd=self.work_tree or "/", env=full, stdin=stdin, timeout_s=timeout_s)
         if check and not done.ok:
             raise GitError(complaint(args, done))
         return done
@@ -82,12 +98,22 @@ def environment(**extra: str) -> dict[str, str]:
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_ATTR_NOSYSTEM": "1",
         "GIT_COMMITTER_NAME": "fleet",
         "GIT_COMMITTER_EMAIL": "fleet@localhost",
         "GIT_AUTHOR_NAME": "fleet",
         "GIT_AUTHOR_EMAIL": "fleet@localhost",
         **{name: value for name, value in extra.items() if value},
     }
+
+
+def users_environment(**extra: str) -> dict[str, str]:
+    """The same, but with the user's and the system's configuration: also who may own what."""
+    own = {name: os.environ[name] for name in USERS if name in os.environ}
+    hidden = ("GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_ATTR_NOSYSTEM")
+    neutral = environment(**{**own, **extra})
+    return {name: value for name, value in neutral.items() if name in own or name not in hidden}
 
 
 def complaint(args: tuple[str, ...], done: Done) -> str:
@@ -99,14 +125,15 @@ def complaint(args: tuple[str, ...], done: Done) -> str:
 
 def locate(start: Path) -> Places:
     """The repository around `start`, or what to do about there being none."""
+    if not start.is_dir():
+        raise FleetError(f"{start} is no folder: run fleet in a git repository")
+    # --show-toplevel is an error in a bare repository; --show-cdup is the way up, as text.
+    args = ("--git-dir", "--git-common-dir", "--is-inside-work-tree", "--show-cdup")
     done = run(
-        ("git", "rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir",
-         "--is-inside-work-tree"),
-        cwd=start,
-        env=environment(),
-    )  # fmt: skip
+        ("git", "rev-parse", "--path-format=absolute", *args), cwd=start, env=users_environment()
+    )
     if done.code == NOT_FOUND:
-        raise FleetError("git is not installed, or not on PATH: fleet needs git 2.38 or newer")
+        raise FleetError(NO_GIT)
     if not done.ok:
         if b"dubious ownership" in done.err:
             raise FleetError(
@@ -114,15 +141,8 @@ def locate(start: Path) -> Places:
                 f"`git config --global --add safe.directory {start}`"
             )
         raise FleetError(f"{start} is in no git repository: run fleet in one, or `git init` first")
-    git_dir, common_dir, inside = done.text.splitlines()
-    top = None
-    if inside == "true":
-        shown = run(
-            ("git", "rev-parse", "--path-format=absolute", "--show-toplevel"),
-            cwd=start,
-            env=environment(),
-        )
-        top = Path(os.fsdecode(shown.out).rstrip("\n"))
+    git_dir, common_dir, inside, *up = os.fsdecode(done.out).splitlines()
+    top = (start / up[0] if up else start).resolve() if inside == "true" else None
     return Places(top=top, git_dir=Path(git_dir), common_dir=Path(common_dir))
 
 
@@ -130,7 +150,7 @@ def require_version() -> str:
     """git's version, or what to do about it being too old."""
     done = run(("git", "version"), cwd="/", env=environment())
     if done.code == NOT_FOUND:
-        raise FleetError("git is not installed, or not on PATH: fleet needs git 2.38 or newer")
+        raise FleetError(NO_GIT)
     found = re.search(r"(\d+)\.(\d+)(?:\.\d+)*", done.text)
     if found is None or (int(found[1]), int(found[2])) < MINIMUM:
         raise FleetError(

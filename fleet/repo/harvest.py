@@ -1,29 +1,28 @@
 """Bringing an agent's work into the hub, without trusting its repository.
 
-Git's own boundary: no command should run in an untrusted `.git`. So the agent's commits are
-bundled by a git that runs as the agent would, on its own rung and environment, and fleet reads
-the bundle; what it left uncommitted is committed with the hub as git directory and an index of
-our own, so that none of its configuration, hooks, filters or drivers is ever run by us. Fetching
-its repository by path would follow its `objects/info/alternates` into other repositories.
+Its commits come in a bundle (`agentgit`, `bundle`); what it left uncommitted is committed with the
+hub as git directory and an index of our own. So none of the agent's configuration, hooks, filters
+or drivers is ever run by us, and no repository but its own is read.
+
+Not promised: a file's own attributes (`.gitattributes`) count, as for anybody who commits it, and
+no limit holds on the size of uncommitted files before policy sees them.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import stat
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.process.command import run
-from fleet.repo import merge
-from fleet.repo.git import Git
+from fleet.process.command import Done
+from fleet.repo import agentgit, merge
+from fleet.repo.bundle import carry, pack, salvaged
+from fleet.repo.git import Git, GitError, complaint
 from fleet.repo.hub import Hub
 
-BUNDLE_S = 120.0
-HEADER_BYTES = 1_000_000
-_REF = re.compile(rb"([0-9a-f]{40,64}) (HEAD|refs/[^\0\n]+)")
+GITLINK_MODE = 0o160000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +65,11 @@ def harvest(
     max_bytes: int,
 ) -> Harvest:
     """Commits first, then what is uncommitted on top of them; both under the hub's own refs."""
-    committed, problem = _take_commits(hub, where, base, agent_env, max_bytes)
-    parent = committed or base
-    tree = _uncommitted_tree(hub, where, parent if committed else None)
+    if not where.workspace.is_dir() or where.workspace.is_symlink():
+        return Harvest(head=base, changed=False, problem="its workspace is gone")
+    parent, problem = _take_commits(hub, where, base, agent_env, max_bytes)
+    tree, unread = _uncommitted_tree(hub, where, parent, base)
+    problem = problem or unread
     head = parent
     if tree != hub.tree_of(parent):
         head = merge.commit(
@@ -80,79 +81,65 @@ def harvest(
             author_email=signature.email,
             at=signature.at,
         )
-    hub.set_ref(where.ref, head)
+    if head != base and not hub.set_ref(where.ref, head):
+        raise GitError(f"{where.ref} of {hub.path} could not be set: the work stays in its folder")
     return Harvest(head=head, changed=tree != hub.tree_of(base), problem=problem)
 
 
 def _take_commits(
     hub: Hub, where: Where, base: str, agent_env: Mapping[str, str], max_bytes: int
 ) -> tuple[str, str]:
-    """The agent's HEAD in the hub, or ""; and what was wrong."""
-    bundle = where.scratch / "work.bundle"
-    bundle.unlink(missing_ok=True)
-    # The only git that runs against the agent's configuration, with the agent's environment.
-    run(
-        ("git", "bundle", "create", "--quiet", str(bundle), "--all", "HEAD", "--not", base),
-        cwd=where.workspace,
-        env=agent_env,
-        timeout_s=BUNDLE_S,
-    )
+    """The agent's HEAD, in the hub by now, or the base; and what was wrong."""
+    git_dir = where.workspace / ".git"
     try:
-        offered = _bundled_refs(bundle, max_bytes)
-    except OSError:
-        return "", ""  # no bundle: it made no commits
-    except ValueError as error:
-        return "", f"its commits could not be taken: {error}"
-    specs = [f"+{ref}:{where.salvage_prefix}{_safe(ref)}" for ref in offered if ref != "HEAD"]
-    head = offered.get("HEAD", "")
-    if head:
-        specs.append(f"+HEAD:{where.ref}")
-    done = hub.git.run(
-        "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", str(bundle),
-        *specs, check=False,
-    )  # fmt: skip
-    if not done.ok:
-        return "", f"its commits could not be taken: {done.complaint}"
-    if head and not hub.is_ancestor(base, head):
-        hub.set_ref(f"{where.salvage_prefix}unrelated", head)
-        return "", "its branch does not contain the commit it started from: was history rewritten?"
+        found = agentgit.read(git_dir, borrows=hub.objects)
+    except (agentgit.Unreadable, OSError) as error:
+        return base, f"its commits could not be taken: {error}"
+    problem = carry(
+        hub,
+        git_dir,
+        pack(found, base=base, ref=where.ref, salvage_prefix=where.salvage_prefix),
+        base=base,
+        scratch=where.scratch,
+        agent_env=agent_env,
+        max_bytes=max_bytes,
+    )
+    head = found.head
+    if problem or not head or head == base:
+        return base, problem
+    if not hub.is_ancestor(base, head):
+        hub.set_ref(salvaged(where.salvage_prefix, "unrelated", head), head)
+        return base, "its branch does not contain the commit it started from: history was rewritten"
     return head, ""
 
 
-def _bundled_refs(bundle: Path, max_bytes: int) -> dict[str, str]:
-    """The refs a bundle offers, read from its header by ourselves."""
-    fd = os.open(bundle, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("the bundle is no regular file")
-        if found.st_size > max_bytes:
-            raise ValueError(f"they take {found.st_size / 1e6:.0f} MB")
-        header = os.read(fd, HEADER_BYTES)
-    finally:
-        os.close(fd)
-    end = header.find(b"\n\n")
-    if not header.startswith(b"# v") or end < 0:
-        raise ValueError("the bundle has no proper header")
-    refs = {}
-    for line in header[:end].split(b"\n"):
-        match = _REF.fullmatch(line)
-        if match is not None:
-            refs[os.fsdecode(match[2])] = match[1].decode()
-    return refs
-
-
-def _safe(ref: str) -> str:
-    """A ref of the agent's under our prefix: whatever its name, it stays there."""
-    return re.sub(r"[^A-Za-z0-9._/-]|\.\.|//|/\.|\.lock", "-", ref.removeprefix("refs/"))
-
-
-def _uncommitted_tree(hub: Hub, where: Where, head: str | None) -> str:
+def _uncommitted_tree(hub: Hub, where: Where, parent: str, base: str) -> tuple[str, str]:
     """The workspace's files as a tree, by an index and a git directory of our own."""
-    index = where.index or where.scratch / "index"
+    index = where.scratch / "index"
+    index.with_name("index.lock").unlink(missing_ok=True)  # of a harvest that was killed
     git = Git(git_dir=hub.path, work_tree=where.workspace, index_file=index)
-    if head is not None:
-        git.run("read-tree", "-m", head)
-    # Nested repositories become gitlinks, which policy refuses; unreadable files are left out.
-    git.run("add", "--all", "--ignore-errors", "--", ".", check=False)
-    return git.run("write-tree").text
+    if where.index is not None:
+        shutil.copy2(where.index, index)  # with its time: git tells racy entries by it
+    if where.index is None or parent != base:
+        git.run("read-tree", *(("-m",) if where.index else ()), parent)
+    # In a submodule git would run `git status`, by the configuration the agent gave it: those
+    # stay as they are in its commits, where policy sees them. New ones become gitlinks unopened.
+    skipped = (f":(exclude,top,literal){path}" for path in _gitlinks(git, index))
+    args = ("add", "--all", "--ignore-errors", "--", ".", *skipped)
+    added = git.run(*args, check=False)
+    return git.run("write-tree").text, "" if added.ok else _unread(args, added)
+
+
+def _gitlinks(git: Git, index: Path) -> list[str]:
+    # Every entry of an index has its mode in four bytes: most indexes need no further look.
+    if GITLINK_MODE.to_bytes(4, "big") not in index.read_bytes():
+        return []
+    entries = git.run("ls-files", "--stage", "-z").out.split(b"\0")
+    mode = f"{GITLINK_MODE:o} ".encode()
+    return [os.fsdecode(e.partition(b"\t")[2]) for e in entries if e.startswith(mode)]
+
+
+def _unread(args: tuple[str, ...], done: Done) -> str:
+    said = done.err.decode("utf-8", "replace").splitlines()
+    first = next((line for line in said if line.startswith("error: ")), complaint(args, done))
+    return f"not all its files could be read: {first.removeprefix('error: ')}"

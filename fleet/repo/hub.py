@@ -7,16 +7,20 @@ process costs about 2 ms, so questions are asked together where they can be.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.process.command import Done
-from fleet.repo.git import Git
+from fleet.repo.git import Git, GitError, complaint
 
 TIP = "refs/fleet/base/"  # one ref a commit taken from the user: old bases stay reachable
+CLONE_S = 1800.0
+# Whoever owns the user's repository: `locate` has asked git whether that is to be trusted.
+UPLOAD_PACK = "--upload-pack=git -c safe.directory=* upload-pack"
 
 EXCLUDED = """\
 # what running tests leaves behind, never part of a change
@@ -42,38 +46,43 @@ class Hub:
         return self.path / "objects"
 
     def create(self, source_common_dir: Path) -> None:
-        """Make it if it is not there. Built aside and renamed: a crash leaves nothing half done."""
+        """Make it if it is not there. Built aside and renamed: a crash leaves nothing half done,
+        and of several processes one makes it."""
         if self.path.is_dir():
             return
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".hub-", dir=self.path.parent))
-        try:
-            git = Git(git_dir=aside)
-            git.run("init", "--quiet", "--bare", "--template=", str(aside))
-            (aside / "info").mkdir(exist_ok=True)
-            (aside / "info" / "exclude").write_bytes(
-                EXCLUDED.encode() + _users_excludes(source_common_dir)
-            )
-            (aside / "info" / "attributes").write_text("")
-            aside.rename(self.path)
-        except OSError:
-            if not self.path.is_dir():  # else another process was first, which is as good
-                raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with (self.path.parent / f"{self.path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self.path.is_dir():
+                aside = self.path.with_name(f"{self.path.name}.making")
+                shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
+                _make(aside, source_common_dir)
+                aside.rename(self.path)
 
     def has(self, commit: str) -> bool:
         return self.git.run("cat-file", "-e", f"{commit}^{{commit}}", check=False).ok
 
     def take(self, source_common_dir: Path, commit: str) -> str:
         """Bring a commit of the user's own repository, which is trusted, and keep it."""
+        self.fetch(source_common_dir, f"+{commit}:{TIP}{commit}", trusted=True)
+        return commit
+
+    def fetch(self, source: Path, refspec: str, *, trusted: bool = False) -> None:
+        """Objects, connected and checked, and then refs. Never half a commit: a pack appears
+        whole, where loose objects of a killed fetch would make `has` say yes."""
         # Old histories have flaws that fsck minds; they are the user's, not an agent's.
         self.git.run(
-            "-c", "fetch.fsckObjects=false",
-            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow",
-            str(source_common_dir), f"+{commit}:{TIP}{commit}",
+            "-c", f"fetch.fsckObjects={'false' if trusted else 'true'}",
+            *(("-c", "fetch.unpackLimit=1") if trusted else ()),
+            "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc",
+            *((UPLOAD_PACK, "--update-shallow") if trusted else ()),
+            str(source), refspec,
         )  # fmt: skip
-        return commit
+
+    def copy_shallow(self, git_dir: Path) -> None:
+        """Tell a repository that borrows our objects where their history ends."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(self.path / "shallow", git_dir / "shallow")
 
     def tree_of(self, commit: str) -> str:
         return self.git.run("rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}").text
@@ -93,7 +102,11 @@ class Hub:
     def is_ancestor(self, older: str, newer: str) -> bool:
         if older == newer:
             return True
-        return self.git.run("merge-base", "--is-ancestor", older, newer, check=False).ok
+        args = ("merge-base", "--is-ancestor", older, newer)
+        done = self.git.run(*args, check=False)
+        if done.code not in (0, 1):  # a commit that is not there is no answer
+            raise GitError(complaint(args, done))
+        return done.ok
 
     def first_parents(self, tip: str, until: str) -> tuple[str, ...]:
         """Commits of the first-parent line from `tip` back to `until`, newest first."""
@@ -116,6 +129,26 @@ class Hub:
             return git.run("read-tree", "-m", "-u", tree)
         finally:
             index.unlink(missing_ok=True)
+
+
+def _make(at: Path, source_common_dir: Path) -> None:
+    """A bare clone by hard links: as quick for a big repository as for a small one."""
+    Git(git_dir=at).run(
+        "-c", "safe.directory=*", "-c", "transfer.fsckObjects=false",
+        "clone", "--quiet", "--bare", "--no-tags", "--template=", "--dissociate", UPLOAD_PACK,
+        str(source_common_dir), str(at), timeout_s=CLONE_S,
+    )  # fmt: skip
+    git = Git(git_dir=at)
+    git.run("config", "--remove-section", "remote.origin")
+    git.run("config", "gc.auto", "0")
+    git.run("config", "gc.pruneExpire", "never")
+    # Named, so that later fetches know what is here; not as branches, which are the user's.
+    packed = at / "packed-refs"
+    if packed.exists():
+        packed.write_bytes(packed.read_bytes().replace(b" refs/heads/", b" refs/fleet/base/heads/"))
+    (at / "info").mkdir(exist_ok=True)
+    (at / "info" / "exclude").write_bytes(EXCLUDED.encode() + _users_excludes(source_common_dir))
+    (at / "info" / "attributes").write_text("")
 
 
 def _pair(line: str) -> tuple[str, str, str]:

@@ -56,7 +56,7 @@ def commit(
     at: int,
 ) -> str:
     """A commit that depends on its arguments alone: made twice, it is the same commit."""
-    date = f"{at} +0000"
+    date = f"@{at} +0000"  # with @, every number is a time
     words = [word for parent in parents for word in ("-p", parent)]
     done = run(
         ("git", f"--git-dir={hub.path}", *NEUTRAL, "commit-tree", tree, *words),
@@ -67,7 +67,7 @@ def commit(
             GIT_AUTHOR_DATE=date,
             GIT_COMMITTER_DATE=date,
         ),
-        stdin=message.encode(),
+        stdin=message.replace("\0", "").encode("utf-8", "replace"),
     )
     if not done.ok:
         raise GitError(complaint(("commit-tree",), done))
@@ -98,26 +98,28 @@ def changes(hub: Hub, old_tree: str, new_tree: str) -> tuple[Change, ...]:
 
 def overlay(hub: Hub, tree: str, from_tree: str, paths: Sequence[str]) -> str:
     """`tree` with the given paths as they are in `from_tree`; absent there means removed."""
-    if not paths:
+    if not paths or tree == from_tree:
         return tree
-    wanted = {path: _entry(hub, from_tree, path) for path in paths}
+    entries = _entries(hub, from_tree, paths)
+    none = b"0 " + b"0" * len(tree) + b"\t"
+    # Removals first: a path may be a folder in one tree and a file in the other.
+    removed = (none + os.fsencode(path) for path in paths if path not in entries)
     index = hub.path / f".index-{secrets.token_hex(6)}"
     git = Git(git_dir=hub.path, index_file=index)
     try:
         git.run("read-tree", tree)
-        git.run("update-index", "-z", "--index-info", stdin=b"".join(
-            (entry or b"0 " + b"0" * 40 + b"\t" + os.fsencode(path)) + b"\0"
-            for path, entry in wanted.items()
-        ))  # fmt: skip
+        lines = b"\0".join((*removed, *entries.values(), b""))
+        git.run("update-index", "-z", "--replace", "--index-info", stdin=lines)
         return git.run("write-tree").text
     finally:
         index.unlink(missing_ok=True)
 
 
-def _entry(hub: Hub, tree: str, path: str) -> bytes | None:
-    """One path of a tree as `update-index --index-info` takes it."""
-    found = hub.git.run("ls-tree", "-z", tree, "--", path).out.rstrip(b"\0")
-    return found or None
+def _entries(hub: Hub, tree: str, paths: Sequence[str]) -> dict[str, bytes]:
+    """Those of the paths that a tree has, as `update-index --index-info` takes them."""
+    listed = hub.git.run("ls-tree", "-r", "-z", "--full-tree", tree).out.split(b"\0")
+    named = {os.fsdecode(line.partition(b"\t")[2]): line for line in listed if line}
+    return {path: named[path] for path in paths if path in named}
 
 
 def _sizes(hub: Hub, blobs: Sequence[str]) -> dict[str, int]:

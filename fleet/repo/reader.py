@@ -12,6 +12,8 @@ from typing import Self
 
 import git
 
+from fleet.repo.git import environment
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
@@ -23,6 +25,8 @@ class Commit:
 class Reader:
     def __init__(self, common_dir: Path) -> None:
         self._repo = git.Repo(common_dir)
+        # For the `git cat-file` it keeps until it is closed.
+        self._repo.git.update_environment(**environment(GIT_DIR=str(common_dir)))
 
     def __enter__(self) -> Self:
         return self

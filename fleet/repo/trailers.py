@@ -28,8 +28,9 @@ def message(subject: str, body: str, *, task: str, epoch: int, run: str) -> str:
 
 def parse(text: str) -> Stamp | None:
     """The stamp of a commit message, if it is one of ours."""
-    stamps = list(_STAMP.finditer(text.rstrip()))
+    trailers = text.rstrip().rpartition("\n\n")[2]  # quoted ones stand further up
+    stamps = list(_STAMP.finditer(trailers))
     if not stamps:
         return None
-    found = stamps[-1]  # in the trailer block
+    found = stamps[-1]
     return Stamp(task=found["task"], epoch=int(found["epoch"]), run=found["run"])

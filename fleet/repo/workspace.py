@@ -8,16 +8,18 @@ killed attempt is never in the way.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fleet.core.errors import FleetError
-from fleet.repo.git import Git
+from fleet.repo.git import Git, locate
 from fleet.repo.hub import Hub
+
+REMOVE_TRIES = 3
+SHA256_DIGITS = 64
 
 
 def create(
@@ -31,19 +33,25 @@ def create(
     index_copy: Path,
 ) -> None:
     """A clone at `base` on `branch`; its fresh index is copied to `index_copy` for the harvest."""
-    git = Git(git_dir=at / ".git", work_tree=at)
+    git_dir = at / ".git"
+    git = Git(git_dir=git_dir, work_tree=at)
     at.mkdir(mode=0o700, parents=True)
-    Git(git_dir=at / ".git").run("init", "--quiet", "--template=", f"--initial-branch={branch}")
-    (at / ".git" / "objects" / "info").mkdir(exist_ok=True)
-    (at / ".git" / "objects" / "info" / "alternates").write_bytes(os.fsencode(hub.objects) + b"\n")
-    with (at / ".git" / "config").open("a", encoding="utf-8") as config:
+    form = "sha256" if len(base) == SHA256_DIGITS else "sha1"
+    Git(git_dir=git_dir).run(
+        "init", "--quiet", "--template=", f"--initial-branch={branch}", f"--object-format={form}"
+    )
+    (git_dir / "objects" / "info").mkdir(exist_ok=True)
+    (git_dir / "objects" / "info" / "alternates").write_bytes(os.fsencode(hub.objects) + b"\n")
+    hub.copy_shallow(git_dir)
+    with (git_dir / "config").open("a", encoding="utf-8") as config:
         config.write(f"[user]\n\tname = {author_name}\n\temail = {author_email}\n")
         config.write("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n")
-    (at / ".git" / "info").mkdir(exist_ok=True)
-    shutil.copyfile(hub.path / "info" / "exclude", at / ".git" / "info" / "exclude")
+    (git_dir / "info").mkdir(exist_ok=True)
+    shutil.copyfile(hub.path / "info" / "exclude", git_dir / "info" / "exclude")
     git.run("update-ref", f"refs/heads/{branch}", base)
     git.run("read-tree", "-m", "-u", "HEAD")
-    shutil.copyfile(at / ".git" / "index", index_copy)
+    # With its time: by it git knows which files may have changed within one tick of the clock.
+    shutil.copy2(git_dir / "index", index_copy)
 
 
 def include_ignored(source_top: Path, into: Path) -> int:
@@ -53,42 +61,44 @@ def include_ignored(source_top: Path, into: Path) -> int:
     """
     if not (source_top / ".worktreeinclude").is_file():
         return 0
-    git = Git(git_dir=_git_dir(source_top), work_tree=source_top)
-    others = ("ls-files", "-z", "--others", "--ignored")
-    ignored = set(git.run(*others, "--exclude-standard").out.split(b"\0"))
-    named = set(git.run(*others, "--exclude-from=.worktreeinclude").out.split(b"\0"))
-    copied = 0
-    for name in sorted((ignored & named) - {b""}):
-        source, target = source_top / os.fsdecode(name), into / os.fsdecode(name)
-        if not stat.S_ISREG(source.lstat().st_mode) or os.path.lexists(target):
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source, target, follow_symlinks=False)
-        copied += 1
-    return copied
+    git = Git(git_dir=locate(source_top).git_dir, work_tree=source_top, as_user=True)
+    named = git.run("ls-files", "-z", "-o", "-i", "--exclude-from=.worktreeinclude").out
+    if not named:
+        return 0
+    ignored = git.run("check-ignore", "-z", "--stdin", stdin=named, check=False).out
+    names = (os.fsdecode(name) for name in ignored.split(b"\0") if name)
+    return sum(_copy_new(source_top / name, into, name) for name in names)
+
+
+def _copy_new(source: Path, into: Path, name: str) -> bool:
+    target = into / name
+    if not stat.S_ISREG(source.lstat().st_mode) or os.path.lexists(target):
+        return False
+    real = into.resolve()
+    if target.parent.resolve() != real / Path(name).parent:
+        return False  # a link of the repository's leads somewhere else
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target, follow_symlinks=False)
+    return True
 
 
 def remove(at: Path, *, beneath: Path) -> None:
     """Remove a tree of ours, whatever an agent did to its permissions. Never follows a link."""
     if at.parent.resolve() != beneath.resolve() or at.is_symlink():
         raise FleetError(f"{at} is not one of the workspaces in {beneath}: not removed")
-    shutil.rmtree(at, onerror=_make_writable)
+    for _ in range(REMOVE_TRIES):  # something may still be writing: what stays is swept later
+        shutil.rmtree(at, ignore_errors=True)
+        if not at.exists():
+            return
+        _open_up(at)
 
 
-def _make_writable(function: Callable[..., Any], path: str, _error: object) -> None:
-    """Try again after giving ourselves the right to; what still fails stays."""
-    try:
-        Path(path).parent.chmod(0o700)
-        if not Path(path).is_symlink():
-            Path(path).chmod(0o700)
-        function(path)
-    except OSError:
-        return
-
-
-def _git_dir(top: Path) -> Path:
-    """The git directory of a checkout: `.git`, or where a linked worktree's `.git` file points."""
-    place = top / ".git"
-    if place.is_file():
-        return Path(place.read_text("utf-8").removeprefix("gitdir:").strip())
-    return place
+def _open_up(at: Path) -> None:
+    """Give ourselves the right to list and empty every folder, from the top down."""
+    pending = [at]
+    while pending:
+        folder = pending.pop()
+        with contextlib.suppress(OSError):
+            folder.chmod(0o700)
+            with os.scandir(folder) as entries:
+                pending += [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]

@@ -67,11 +67,12 @@ def slug(text: str, taken: Collection[str]) -> str:
 
 
 def _plain(fields: Mapping[str, object]) -> dict[str, object]:
-    """As TOML will give them back: "\\r\\n" is a line's end like any other."""
+    """As TOML will give them back: "\\r\\n" is a line's end like any other, and so is "\\r\\r\\n",
+    which would be one after the first reading."""
     task: dict[str, object] = {}
     for key, value in fields.items():
         if isinstance(value, str):
-            value = value.replace("\r\n", "\n")
+            value = re.sub(r"\r+\n", "\n", value)
             try:
                 value.encode()
             except UnicodeEncodeError as error:

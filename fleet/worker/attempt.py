@@ -40,6 +40,7 @@ class Result:
     findings: tuple[str, ...] = ()
     give_back: bool = False  # drained: does not count as an attempt
     fault: str = ""  # the fleet, not the task, is at fault: no more claims until it is mended
+    not_started: str = ""  # why the agent could not be started; three in a row are a fault
 
 
 SUBMITTED = Result(outcome=None)
@@ -89,8 +90,8 @@ def _agent_failed(profile: Profile, ended: Ended, work: Harvest) -> Result | Non
     said = f": {ended.last_line}" if ended.last_line else ""
     match ended.end:
         case End.NOT_STARTED:
-            fault = f"agent {profile.name!r} cannot be started: {ended.reason}"
-            return Result(outcome=Outcome.ABANDONED, reason=fault, give_back=True, fault=fault)
+            why = f"agent {profile.name!r} cannot be started: {ended.reason}"
+            return Result(outcome=Outcome.ABANDONED, reason=why, give_back=True, not_started=why)
         case End.STOPPED:
             return Result(outcome=Outcome.ABANDONED, reason=ended.reason, give_back=True)
         case End.TIMED_OUT | End.STALLED:

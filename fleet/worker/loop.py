@@ -21,6 +21,7 @@ from fleet.core.task import TaskState
 from fleet.process.stop import StopFlag
 from fleet.process.tree import ATTEMPT_MARK, kill_tree
 from fleet.store.claims import is_held
+from fleet.store.profiles import missing_program
 from fleet.wiring import Fleet
 from fleet.worker.attempt import Result, carry_out
 from fleet.worker.claiming import Claimer, Taken
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 IDLE_S = 0.1  # between looks for work: a dead worker's task is found within this time
 START_FAILURES = 3  # in a row, before the fleet pauses itself
+NOT_STARTED = "not-started"  # control row: how many in a row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +107,23 @@ class Worker:
             give_back=result.give_back,
         )
         log.info("%s ended %s: %s", claim.key, outcome, step.reason)
-        if result.fault:
-            control.fault(self._fleet.controls, result.fault, now=time.time())
+        fault = result.fault or self._start_fault(claim, result.not_started)
+        if fault:
+            control.fault(self._fleet.controls, fault, now=time.time())
+
+    def _start_fault(self, claim: Claim, not_started: str) -> str:
+        """A program that is missing is at fault at once, any other failed start the third time
+        in a row, whichever workers they happen to."""
+        controls = self._fleet.controls
+        if not not_started:
+            if controls.get(NOT_STARTED):
+                controls.set(NOT_STARTED, "")
+            return ""
+        failures = int(controls.get(NOT_STARTED) or "0") + 1
+        controls.set(NOT_STARTED, str(failures))
+        profile = self._fleet.profile_for(claim.task)
+        missing = missing_program(profile, self._fleet.config.env.path)
+        return not_started if missing or failures >= START_FAILURES else ""
 
     def _stopped(self, claim: Claim) -> str | None:
         """Why the attempt in hand must end now; None while it may go on."""

@@ -1,6 +1,6 @@
 """Claim and finish, many processes at once: tasks a second, beside a bare prototype of the same.
 
-    .venv/bin/python scripts/bench/claims.py [--processes 32] [--tasks 5000] [--sizes 100,1000,10000]
+    .venv/bin/python scripts/bench/claims.py [--processes 32] [--tasks 5000] [--sizes 100,10000]
 
 The baseline, in the same run and folder, is the least that keeps the promise: flock and two
 durable SQLite commits a task, nothing else. Prints ratios; asserts nothing.

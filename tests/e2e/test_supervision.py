@@ -275,9 +275,10 @@ def test_killed_again_and_again_the_run_ends_where_an_undisturbed_one_does(
 ) -> None:
     names = [f"t{n}" for n in range(12)]
     repository.write("fleet.toml", CONFIG.format(agents=4, commands='["python3 check.py"]'))
-    repository.tasks(
-        *({"id": name, "prompt": "@sleep 0.2\n" + writes(f"{name}.txt", name)} for name in names)
-    )
+    tasks: list[dict[str, object]] = [
+        {"id": name, "prompt": "@sleep 0.2\n" + writes(f"{name}.txt", name)} for name in names
+    ]
+    repository.tasks(*tasks)
     repository.commit("tasks")
     rng = random.Random(11)
     pause = threading.Event()

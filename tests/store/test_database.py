@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.core.errors import FleetError, StorageError
+from fleet.core.errors import FleetError, StaleError, StorageError
 from fleet.store.database import Database
 from fleet.store.schema import MIGRATIONS
 from tests.builders import a_database
@@ -12,11 +12,16 @@ from tests.builders import a_database
 
 def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
     db = a_database(tmp_path)
-    with pytest.raises(ZeroDivisionError), db.transaction():
-        db.write("INSERT INTO controls VALUES('a', 'b')")
-        _ = 1 / 0
+    with pytest.raises(StaleError):
+        _write_and_fail(db)
     assert db.one("SELECT * FROM controls") is None
     db.close()
+
+
+def _write_and_fail(db: Database) -> None:
+    with db.transaction():
+        db.write("INSERT INTO controls VALUES('a', 'b')")
+        raise StaleError("too late")
 
 
 def test_the_version_moves_when_another_connection_commits(tmp_path: Path) -> None:
@@ -47,7 +52,7 @@ def test_an_older_fleet_refuses_a_newer_database(tmp_path: Path) -> None:
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
     a_database(tmp_path).close()
     db = Database(tmp_path / "state.db", read_only=True)
-    with pytest.raises(Exception, match="readonly|read-only|query_only|attempt to write"):
+    with pytest.raises(Exception, match="read"):
         db.write("INSERT INTO controls VALUES('a', 'b')")
     db.close()
 

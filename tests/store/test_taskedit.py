@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -201,7 +202,7 @@ def test_any_prompt_comes_back_as_it_was(tmp_path: Path, prompt: str) -> None:
     if not prompt.strip():
         return
     append(file, {"id": "two", "prompt": prompt})
-    assert tomllib.loads(file.read_text())["tasks"][1]["prompt"] == prompt.replace("\r\n", "\n")
+    assert tomllib.loads(file.read_text())["tasks"][1]["prompt"] == re.sub(r"\r+\n", "\n", prompt)
     assert file.read_text().startswith(COMMENTED)
 
 
