@@ -1,0 +1,125 @@
+"""Carrying an agent's commits into the hub, in a bundle.
+
+The bundle is made by a git whose directory, refs and configuration are ours, and whose objects are
+a link to the agent's, after `agentgit.read` has looked at them. It runs with the agent's HOME and
+temporary folder. The hub then checks every object (`fsck`) and that nothing is missing. A file
+between the two can be measured before it is let in.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.process.command import Done
+from fleet.repo.agentgit import Found
+from fleet.repo.git import Git, GitError, complaint
+from fleet.repo.hub import Hub
+
+BUNDLE_S = 120.0
+PASSED_ON = ("PATH", "HOME", "TMPDIR")  # of the agent's environment
+NAME_CHARACTERS = 80
+# Indexes over objects that an agent wrote may lie about them.
+BELIEVE_OBJECTS_ONLY = ("-c", "core.commitGraph=false", "-c", "core.multiPackIndex=false")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipment:
+    """What is to be in the hub, and under which names."""
+
+    refs: Mapping[str, str]
+    past: frozenset[str]  # named only where no ref reaches them
+    salvage_prefix: str
+
+
+def pack(found: Found, *, base: str, ref: str, salvage_prefix: str) -> Shipment:
+    """HEAD goes to `ref`, everything else under the salvage prefix, by names that cannot clash:
+    what an agent calls its branches is its own business, and nothing salvaged is overwritten."""
+    refs = {
+        salvaged(salvage_prefix, name, sha): sha
+        for name, sha in found.others.items()
+        if sha not in (base, found.head)
+    }
+    if found.head and found.head != base:
+        refs[ref] = found.head
+    return Shipment(
+        refs=refs, past=found.past - {base, *refs.values()}, salvage_prefix=salvage_prefix
+    )
+
+
+def salvaged(prefix: str, name: str, sha: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9_]+", "-", name.removeprefix("refs/"))[-NAME_CHARACTERS:]
+    return f"{prefix}{plain}.{sha[:12]}"
+
+
+def carry(
+    hub: Hub,
+    git_dir: Path,
+    shipment: Shipment,
+    *,
+    base: str,
+    scratch: Path,
+    agent_env: Mapping[str, str],
+    max_bytes: int,
+) -> str:
+    """Bring a shipment into the hub; "" or why it could not be."""
+    if not shipment.refs and not shipment.past:
+        return ""  # it made no commits: nothing to run
+    file = scratch / "work.bundle"
+    file.unlink(missing_ok=True)
+    view = _View(scratch / "view.git", git_dir / "objects", hub, agent_env)
+    named = {**shipment.refs, **view.lost(shipment, base)}
+    if not named:
+        return ""
+    view.name(named)
+    args = ("bundle", "create", "--quiet", str(file), "--all", "--not", base)
+    made = view.run(*args)
+    if not made.ok:
+        if b"empty bundle" in made.err:
+            return ""  # it names only commits the hub has
+        return f"its commits could not be read: {complaint(args, made)}"
+    size = file.stat().st_size
+    if size > max_bytes:
+        return f"its commits take {size / 1e6:.0f} MB; the limit is {max_bytes / 1e6:.0f} MB"
+    try:
+        hub.fetch(file, "+refs/fleet/*:refs/fleet/*")
+    except GitError as error:
+        return f"its commits could not be taken: {error}"
+    return ""
+
+
+class _View:
+    """A bare repository written by hand: our configuration and refs over the agent's objects."""
+
+    def __init__(self, at: Path, objects: Path, hub: Hub, agent_env: Mapping[str, str]) -> None:
+        shutil.rmtree(at, ignore_errors=True)
+        (at / "refs").mkdir(parents=True)
+        (at / "HEAD").write_text("ref: refs/heads/none\n")
+        (at / "config").write_bytes((hub.path / "config").read_bytes())
+        (at / "objects").symlink_to(objects)
+        hub.copy_shallow(at)
+        self._at = at
+        self._env = {name: agent_env[name] for name in PASSED_ON if name in agent_env}
+
+    def name(self, refs: Mapping[str, str]) -> None:
+        lines = (f"{sha} {name}\n" for name, sha in sorted(refs.items()))
+        (self._at / "packed-refs").write_text("".join(lines))
+
+    def run(self, *args: str, stdin: bytes = b"") -> Done:
+        return Git(git_dir=self._at).run(
+            *BELIEVE_OBJECTS_ONLY, *args, stdin=stdin, env=self._env, timeout_s=BUNDLE_S,
+            check=False,
+        )  # fmt: skip
+
+    def lost(self, shipment: Shipment, base: str) -> dict[str, str]:
+        """What was amended or reset away. Most reflogs are a line that HEAD contains: no names."""
+        if not shipment.past:
+            return {}
+        kept = (f"^{sha}" for sha in (base, *shipment.refs.values()))
+        asked = "".join(f"{word}\n" for word in (*shipment.past, *kept))
+        listed = self.run("rev-list", "--ignore-missing", "--stdin", stdin=asked.encode())
+        lost = shipment.past.intersection(listed.text.split())
+        return {salvaged(shipment.salvage_prefix, "past", sha): sha for sha in lost}
