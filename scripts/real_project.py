@@ -1,0 +1,388 @@
+"""Let a fleet loose on a real project: an sdist, its own test suite as the gate, echo agents.
+
+scripts/real-project NAME [--tasks N] [--agents N] [--tests "PYTEST ARGUMENTS"] [--keep]
+
+The tasks are made from the project's own source: functions, modules and comments, three tasks that
+write to the end of one file, one that needs another, and one that breaks what the suite covers.
+All but the last must land. Exit 0: they did, the audit is clean, and the suite passes on the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import shlex
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import tomllib
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import tomli_w
+
+IDENTITY = ("-c", "user.name=Real project", "-c", "user.email=real@localhost")
+QUIET_PIP = ("--quiet", "--disable-pip-version-check")
+LEAST_TASKS = 7
+CLASHING = 3  # tasks that write to the end of one and the same file
+BREAKING = 'raise NotImplementedError("broken on purpose")'
+CANDIDATES = 8  # functions tried before we say that the suite covers none
+
+
+class Unfit(Exception):
+    """Why this project cannot be used; for the person at the terminal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A line `def NAME(` that is there once, at the top of a module: something can go before it."""
+
+    path: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    repository: Path
+    python: Path
+    arguments: tuple[str, ...]  # for pytest
+    env: Mapping[str, str]
+    tests: str  # the folder new tests go to
+    places: tuple[Place, ...]
+
+    def git(self, *arguments: str) -> str:
+        return output(["git", *arguments], cwd=self.repository, env=self.env)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    passed: bool
+    seconds: float
+    said: str  # its last line
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run a fleet on a project from the registry.")
+    parser.add_argument("name", help="such as toolz or more-itertools")
+    parser.add_argument("--tasks", type=int, default=20)
+    parser.add_argument("--agents", type=int, default=6)
+    parser.add_argument("--tests", default="", help="arguments for pytest; found by default")
+    parser.add_argument("--keep", action="store_true", help="keep the repository and say where")
+    options = parser.parse_args()
+    if options.tasks < LEAST_TASKS:
+        parser.error(f"--tasks must be at least {LEAST_TASKS}")
+    folder: AbstractContextManager[str] = tempfile.TemporaryDirectory(prefix="fleet-real-")
+    if options.keep:
+        folder = nullcontext(tempfile.mkdtemp(prefix="fleet-real-"))
+    with folder as name:
+        try:
+            project = fetch(options.name, Path(name), tuple(shlex.split(options.tests)))
+            return race(project, tasks=options.tasks, agents=options.agents)
+        except Unfit as why:
+            print(f"{options.name}: {why}", file=sys.stderr)
+            return 2
+        finally:
+            if options.keep:
+                print(f"kept: {name}")
+
+
+def race(project: Project, *, tasks: int, agents: int) -> int:
+    alone = suite(project, "base")
+    if not alone.passed:
+        raise Unfit(f"its suite does not pass as it is: {alone.said}")
+    print(f"suite alone: {alone.seconds:.1f} s ({alone.said})", flush=True)
+    add_tasks(project, tasks, broken=breakable(project))
+    began = time.monotonic()
+    code, events = run_fleet(project, agents)
+    wall = time.monotonic() - began
+    kinds = Counter(str(event["kind"]) for event in events)
+    ended = {str(e["task"]): str(e.get("reason", "")) for e in events if e["kind"] == "ended"}
+    print(f"wall time: {wall:.1f} s with {agents} agents, {os.cpu_count()} cores; exit code {code}")
+    print(f"tasks: {kinds['landed']} landed, {len(ended)} refused, of {tasks}")
+    for task, reason in ended.items():
+        print(f"  {task}: {reason[:150]}")
+    print_attempts(events)
+    print_gates(project, [float(e.get("number", 0)) for e in events if e["kind"] == "gated"], alone)
+    audit = fleet(project, "doctor", "--audit")
+    print(f"audit: {audit.stdout.strip() or audit.stderr.strip()}")
+    final = suite(project, "final")
+    print(f"suite on the final main: {'passes' if final.passed else 'FAILS'} ({final.said})")
+    met = kinds["landed"] == tasks - 1 and list(ended) == ["break"]
+    good = met and audit.returncode == 0 and final.passed
+    print(f"expected {tasks - 1} landed and `break` refused: {'yes' if met else 'NO'}")
+    return 0 if good else 1
+
+
+def print_attempts(events: Sequence[Mapping[str, object]]) -> None:
+    back = Counter(str(e.get("outcome", "?")) for e in events if e["kind"] == "returned")
+    claims = sum(event["kind"] == "claimed" for event in events)
+    listed = ", ".join(f"{number} {outcome}" for outcome, number in sorted(back.items()))
+    print(f"attempts: {claims}; returned for another: {listed or 'none'}")
+
+
+def print_gates(project: Project, seconds: Sequence[float], alone: Suite) -> None:
+    """Workers' gates are events. What the lander ran shows in the reports kept of each tree."""
+    state = project.repository / ".git" / "fleet"
+    gates = [json.loads(path.read_text()) for path in state.glob("attempts/*/gate.json")]
+    cached = sum(bool(gate["cached"]) for gate in gates)
+    print(f"gates of workers: {len(seconds)}, {cached} of them from the cache")
+    if seconds:
+        print(f"median gate, waiting for a slot included: {statistics.median(seconds):.1f} s")
+    runs = sorted(suite_runs(state / "state.db"))
+    others = len(runs) - (len(gates) - cached) - 1
+    print(
+        f"suite runs on record: {len(runs)} (1 of the base, {len(gates) - cached} by workers, "
+        f"{others} by the lander), median {statistics.median(runs):.1f} s, "
+        f"{sum(runs):.0f} s in all; alone it takes {alone.seconds:.1f} s"
+    )
+
+
+def suite_runs(database: Path) -> Iterator[float]:
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        for (body,) in connection.execute("SELECT body FROM reports"):
+            yield sum(float(run["seconds"]) for run in json.loads(zlib.decompress(body))["runs"])
+    finally:
+        connection.close()
+
+
+def fetch(name: str, folder: Path, arguments: tuple[str, ...]) -> Project:
+    env = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    pip = [sys.executable, "-m", "pip"]
+    where = ["--no-deps", "--no-binary", ":all:", "--dest", str(folder / "sdist"), "--", name]
+    output([*pip, "download", *QUIET_PIP, *where], cwd=folder)
+    unpacked = folder / "unpacked"
+    (archive,) = (folder / "sdist").iterdir()
+    if not tarfile.is_tarfile(archive):
+        raise Unfit(f"{archive.name} is no tar archive")
+    with tarfile.open(archive) as tar:
+        tar.extractall(unpacked, filter="data")
+    (top,) = unpacked.iterdir()
+    repository = top.rename(folder / "project")
+    print(f"project: {archive.name}", flush=True)
+
+    python = folder / "venv" / "bin" / "python"
+    output([sys.executable, "-m", "venv", str(folder / "venv")], cwd=folder)
+    # From a copy: a build leaves things behind. Under src/, tests see only what is installed.
+    layout = ["--editable", str(repository)] if (repository / "src").is_dir() else [str(archive)]
+    output([str(python), "-m", "pip", "install", *QUIET_PIP, "pytest", *layout], cwd=folder)
+
+    for arguments_of_git in (
+        ["init", "-q", "-b", "main"],
+        ["add", "--all", "--force"],
+        [*IDENTITY, "commit", "-q", "-m", archive.name],
+    ):
+        output(["git", *arguments_of_git], cwd=repository, env=env)
+    paths = output(["git", "ls-files", "*.py"], cwd=repository, env=env).splitlines()
+    modules = [Path(path) for path in paths]
+    folders = Counter(path.parent for path in modules if path.name.startswith("test_"))
+    if not folders:
+        raise Unfit("it has no tests in its sdist")
+    tests = folders.most_common(1)[0][0]
+    return Project(
+        repository=repository,
+        python=python,
+        arguments=arguments or (() if has_testpaths(repository) else (str(tests),)),
+        env=env,
+        tests=str(tests),
+        places=tuple(places(repository, [path for path in modules if path.parent not in folders])),
+    )
+
+
+def has_testpaths(repository: Path) -> bool:
+    file = repository / "pyproject.toml"
+    tools = tomllib.loads(file.read_text()).get("tool", {}) if file.exists() else {}
+    return "testpaths" in tools.get("pytest", {}).get("ini_options", {})
+
+
+def places(repository: Path, modules: Sequence[Path]) -> Iterator[Place]:
+    """Top-level functions of importable packages, module by module in turn."""
+    for path in modules:
+        whole = repository / path
+        if path.name == "setup.py" or not (whole.parent / "__init__.py").exists():
+            continue
+        text = whole.read_text(encoding="utf-8")
+        for node in ast.parse(text).body:
+            if (
+                isinstance(node, ast.FunctionDef)
+                and not node.decorator_list
+                and text.count(f"def {node.name}(") == 1
+            ):
+                yield Place(path=path.as_posix(), name=node.name)
+
+
+def breakable(project: Project) -> Place:
+    """A public function that the suite fails without. Proven, in a clone."""
+    tested = "".join(
+        file.read_text(encoding="utf-8")
+        for file in (project.repository / project.tests).glob("test_*.py")
+    )
+    likely = [p for p in project.places if f"{p.name}(" in tested and not p.name.startswith("_")]
+    for place in likely[:CANDIDATES]:
+        clone = fresh_clone(project, f"without-{place.name}")
+        with (clone / place.path).open("a", encoding="utf-8") as file:
+            file.write(breaking(place))
+        if not run_suite(project, clone, "-x", quietly=True).passed:
+            return place
+    raise Unfit("its suite passes without any of the functions it names")
+
+
+def breaking(place: Place) -> str:
+    return f"\n\ndef {place.name}(*args, **kwargs):\n    {BREAKING}\n"
+
+
+def add_tasks(project: Project, count: int, *, broken: Place) -> None:
+    tasks = list(write_tasks(project, count, broken))
+    settings = {
+        "fleet": {"agent": "echo", "retry_delay": "0.2s"},
+        "gate": {
+            "commands": [shlex.join(["pytest", "-q", *project.arguments])],
+            "python": str(project.python),
+        },
+    }
+    (project.repository / "fleet.toml").write_text(tomli_w.dumps(settings))
+    folder = project.repository / "tasks"
+    folder.mkdir(exist_ok=True)
+    text = tomli_w.dumps({"tasks": tasks}, multiline_strings=True)
+    (folder / "fleet-real.toml").write_text(text)
+    project.git("add", "--all", "fleet.toml", "tasks")
+    project.git(*IDENTITY, "commit", "-q", "-m", "Tasks for a fleet")
+
+
+def write_tasks(project: Project, count: int, broken: Place) -> Iterator[dict[str, object]]:
+    """The clash and the breakage first: they must be dealt with while all others land."""
+    if not project.places:
+        raise Unfit("it has no functions in packages")
+    spots = by_turns([place for place in project.places if place != broken])
+    crowded = project.places[-1].path
+    package = Path(project.places[0].path).parent
+    yield task("break", f"@append {broken.path}{breaking(broken)}@end", max_attempts=2)
+    for number in range(CLASHING):
+        function = f"_clash_{number}"
+        body = f"@append {crowded}\n\n\n{plus(function, number)}@end"
+        yield task(f"clash-{number}", body + test_of(project, crowded, function, number))
+    first = f"{package}/_fleet_first.py"
+    yield task(
+        "first",
+        f"@write {first}\n{plus('_first', 1)}@end" + test_of(project, first, "_first", 1),
+        max_attempts=3,
+    )
+    more = f"@append {first}\n\n\ndef _second(number):\n    return _first(_first(number))\n@end"
+    yield task("second", more + test_of(project, first, "_second", 2), depends_on=["first"])
+    for number in range(count - LEAST_TASKS + 1):
+        spot = next(spots)
+        define = f"def {spot.name}("
+        function = f"_before_{number}"
+        match number % 3:
+            case 0:
+                new = f"{plus(function, number)}\n\n{define}"
+                yield task(
+                    f"function-{number}",
+                    replacing(spot, define, new) + test_of(project, spot.path, function, number),
+                )
+            case 1:
+                new = f"# Looked at by agent {number}.\n{define}"
+                yield task(f"comment-{number}", replacing(spot, define, new))
+            case _:
+                path = f"{package}/_fleet_{number}.py"
+                body = f"@write {path}\n{plus(function, number)}@end"
+                yield task(f"module-{number}", body + test_of(project, path, function, number))
+
+
+def by_turns(found: Sequence[Place]) -> Iterator[Place]:
+    """Each spot once, then again; far apart, so that git can merge what goes before them."""
+    stride = next(n for n in (7, 5, 3, 2, 1) if len(found) % n or n == 1)
+    return cycle(found[i * stride % len(found)] for i in range(len(found)))
+
+
+def replacing(spot: Place, old: str, new: str) -> str:
+    return f"@replace {spot.path}\n{old}\n@with\n{new}\n@end"
+
+
+def plus(name: str, number: int) -> str:
+    return f"def {name}(number):\n    return number + {number}\n"
+
+
+def test_of(project: Project, path: str, function: str, number: int) -> str:
+    parts = Path(path).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "src" else parts
+    module = ".".join(part for part in parts if part != "__init__")
+    file = Path(project.tests) / f"test_fleet{function}.py"
+    return (
+        f"\n@write {file}\nfrom {module} import {function}\n\n\n"
+        f"def test{function}():\n    assert {function}(40) == {40 + number}\n@end"
+    )
+
+
+def task(id_: str, script: str, **more: object) -> dict[str, object]:
+    return {"id": id_, "title": f"Do {id_}", "prompt": f"{script}\n", **more}
+
+
+def fresh_clone(project: Project, name: str) -> Path:
+    place = project.repository.with_name(name)
+    project.git("clone", "-q", "--branch", "main", ".", str(place))
+    return place
+
+
+def suite(project: Project, name: str) -> Suite:
+    return run_suite(project, fresh_clone(project, name))
+
+
+def run_suite(project: Project, clone: Path, *more: str, quietly: bool = False) -> Suite:
+    argv = [str(project.python), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    env = {**project.env, "PYTHONPATH": str(clone / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    began = time.monotonic()
+    done = subprocess.run(
+        [*argv, *project.arguments, *more],
+        cwd=clone,
+        env=env,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    took = time.monotonic() - began
+    if done.returncode and not quietly:
+        print(done.stdout[-2000:], file=sys.stderr)
+    lines = (done.stdout.strip() or done.stderr.strip() or "silence").splitlines()
+    return Suite(passed=done.returncode == 0, seconds=took, said=lines[-1].strip("= "))
+
+
+def run_fleet(project: Project, agents: int) -> tuple[int, list[dict[str, object]]]:
+    done = fleet(project, "run", "--agents", str(agents), "--json")
+    lines = done.stdout.splitlines()
+    if done.stderr:
+        print(done.stderr[-4000:], file=sys.stderr)
+    return done.returncode, [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def fleet(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fleet", *arguments],
+        cwd=project.repository,
+        env=project.env,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def output(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(argv, cwd=cwd, env=env, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise Unfit(f"{shlex.join(argv)} ended with {done.returncode}\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
