@@ -83,16 +83,21 @@ class Database:
         """Grows whenever another connection has committed: cheap to poll."""
         return int(self._pragma("data_version"))
 
-    def migrate(self, migrations: Sequence[Migration]) -> None:
-        """Bring the schema up to date, one transaction a step; refuse a newer one."""
-        known = len(migrations)
-        found = int(self._pragma("user_version"))
+    def check_schema(self, migrations: Sequence[Migration]) -> bool:
+        """Whether the schema is up to date; refuses a newer one."""
+        found, known = int(self._pragma("user_version")), len(migrations)
         if found > known:
             raise FleetError(
                 f"{self._path} was written by a newer fleet (schema {found}, this one knows "
                 f"{known}): upgrade fleet"
             )
-        for number in range(found, known):
+        return found == known
+
+    def migrate(self, migrations: Sequence[Migration]) -> None:
+        """Bring the schema up to date, one transaction a step."""
+        if self.check_schema(migrations):
+            return
+        for number in range(len(migrations)):
             with self.transaction():
                 if int(self._pragma("user_version")) == number:
                     migrations[number](self)

@@ -89,7 +89,10 @@ class View:
 def open_for_reading(path: Path) -> Database:
     """The ledger, read-only; an empty one in memory where there is none yet."""
     if path.exists():
-        return Database(path, read_only=True)
+        found = Database(path, read_only=True)
+        if found.check_schema(MIGRATIONS):
+            return found
+        found.close()  # its maker has only just begun
     empty = Database(MEMORY)
     empty.migrate(MIGRATIONS)
     return empty

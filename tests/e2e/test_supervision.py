@@ -59,7 +59,7 @@ def in_state(repository: Repository, task: str, *states: str) -> Callable[[], bo
 def test_a_second_coordinator_is_refused_at_once_and_told_who_holds_it(
     repository: Repository,
 ) -> None:
-    repository.tasks({"id": "a", "prompt": "@sleep 3\n" + writes("a.txt", "a")})
+    repository.tasks({"id": "a", "prompt": "@sleep 60"})
     with repository.start("run") as first:
         until(in_state(repository, "a", "running"))
         began = time.monotonic()
@@ -67,7 +67,8 @@ def test_a_second_coordinator_is_refused_at_once_and_told_who_holds_it(
         assert second.returncode == 75
         assert f"pid {first.pid}" in second.stderr
         assert time.monotonic() - began < 3.0  # two interpreters' start included
-        assert first.wait(60) == 0
+        assert repository.fleet("stop", "--now").returncode == 0
+        assert first.wait(60) == 1
         assert first.stdout is not None
         first.stdout.read()
 
@@ -105,8 +106,8 @@ def test_workers_of_a_killed_coordinator_finish_and_the_next_run_goes_on(
     repository: Repository,
 ) -> None:
     repository.tasks(
-        {"id": "a", "prompt": "@sleep 2\n" + writes("a.txt", "a")},
-        {"id": "b", "prompt": "@sleep 2\n" + writes("b.txt", "b")},
+        {"id": "a", "prompt": "@sleep 5\n" + writes("a.txt", "a")},
+        {"id": "b", "prompt": "@sleep 5\n" + writes("b.txt", "b")},
         {"id": "c", "prompt": writes("c.txt", "c")},
     )
     run = repository.start("run")
@@ -128,7 +129,7 @@ def test_workers_of_a_killed_coordinator_finish_and_the_next_run_goes_on(
 
 def test_children_of_a_killed_coordinator_end_by_themselves(repository: Repository) -> None:
     repository.tasks(
-        {"id": "a", "prompt": "@sleep 1\n" + writes("a.txt", "a")},
+        {"id": "a", "prompt": "@sleep 3\n" + writes("a.txt", "a")},
         {"id": "later", "depends_on": ["a"], "prompt": writes("b.txt", "b")},
     )
     run = repository.start("run")
@@ -146,7 +147,7 @@ def test_children_of_a_killed_coordinator_end_by_themselves(repository: Reposito
 def test_one_ctrl_c_finishes_what_is_in_hand(repository: Repository) -> None:
     repository.write("fleet.toml", CONFIG.format(agents=1, commands='["python3 check.py"]'))
     repository.tasks(
-        {"id": "a", "prompt": "@sleep 1.5\n" + writes("a.txt", "a")},
+        {"id": "a", "prompt": "@sleep 4\n" + writes("a.txt", "a")},
         {"id": "b", "prompt": writes("b.txt", "b")},
     )
     with repository.start("run") as run:
@@ -228,7 +229,7 @@ def test_stop_ends_a_run_from_another_terminal(repository: Repository) -> None:
 
 
 def test_a_task_added_while_running_is_picked_up(repository: Repository) -> None:
-    repository.tasks({"id": "a", "prompt": "@sleep 3\n" + writes("a.txt", "a")})
+    repository.tasks({"id": "a", "prompt": "@sleep 8\n" + writes("a.txt", "a")})
     with repository.start("run") as run:
         until(in_state(repository, "a", "running"))
         added = repository.fleet("task", "add", writes("b.txt", "b"), "--id", "b")
@@ -242,7 +243,7 @@ def test_a_task_added_while_running_is_picked_up(repository: Repository) -> None
 def test_a_commit_by_the_user_in_the_middle_of_a_run_becomes_the_base(
     repository: Repository,
 ) -> None:
-    repository.tasks({"id": "a", "prompt": "@sleep 2\n" + writes("a.txt", "a")})
+    repository.tasks({"id": "a", "prompt": "@sleep 4\n" + writes("a.txt", "a")})
     repository.commit("tasks")
     with repository.start("run") as run:
         until(in_state(repository, "a", "running"))
