@@ -4,7 +4,7 @@ scripts/real-project NAME [--tasks N] [--agents N] [--tests "PYTEST ARGUMENTS"] 
 
 The tasks are made from the project's own source: functions, modules and comments, three tasks that
 write to the end of one file, one that needs another, and one that breaks what the suite covers.
-All but the last must land. Exit 0: they did, the audit is clean, and the suite passes on the result.
+All but the last must land. Exit 0: they did, the audit is clean, and the suite passes in the end.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ import sys
 import tarfile
 import tempfile
 import time
-import tomllib
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 
 import tomli_w
@@ -57,12 +55,11 @@ class Project:
     repository: Path
     python: Path
     arguments: tuple[str, ...]  # for pytest
-    env: Mapping[str, str]
     tests: str  # the folder new tests go to
     places: tuple[Place, ...]
 
     def git(self, *arguments: str) -> str:
-        return output(["git", *arguments], cwd=self.repository, env=self.env)
+        return output(["git", *arguments], self.repository)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +83,7 @@ def main() -> int:
     if options.keep:
         folder = nullcontext(tempfile.mkdtemp(prefix="fleet-real-"))
     with folder as name:
+        os.environ["XDG_CACHE_HOME"] = str(Path(name, "cache"))
         try:
             project = fetch(options.name, Path(name), tuple(shlex.split(options.tests)))
             return race(project, tasks=options.tasks, agents=options.agents)
@@ -98,37 +96,35 @@ def main() -> int:
 
 
 def race(project: Project, *, tasks: int, agents: int) -> int:
-    alone = suite(project, "base")
+    alone = run_suite(project, "base")
     if not alone.passed:
         raise Unfit(f"its suite does not pass as it is: {alone.said}")
     print(f"suite alone: {alone.seconds:.1f} s ({alone.said})", flush=True)
     add_tasks(project, tasks, broken=breakable(project))
     began = time.monotonic()
-    code, events = run_fleet(project, agents)
+    done = fleet(project, "run", "--agents", str(agents), "--json")
     wall = time.monotonic() - began
+    print(done.stderr[-4000:], end="", file=sys.stderr)
+    events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     kinds = Counter(str(event["kind"]) for event in events)
     ended = {str(e["task"]): str(e.get("reason", "")) for e in events if e["kind"] == "ended"}
-    print(f"wall time: {wall:.1f} s with {agents} agents, {os.cpu_count()} cores; exit code {code}")
+    print(
+        f"wall time: {wall:.1f} s, {agents} agents, {os.cpu_count()} cores, exit {done.returncode}"
+    )
     print(f"tasks: {kinds['landed']} landed, {len(ended)} refused, of {tasks}")
     for task, reason in ended.items():
         print(f"  {task}: {reason[:150]}")
-    print_attempts(events)
+    back = Counter(str(e.get("outcome")) for e in events if e["kind"] == "returned")
+    print(f"attempts: {kinds['claimed']}; returned for another: {dict(back)}")
     print_gates(project, [float(e.get("number", 0)) for e in events if e["kind"] == "gated"], alone)
     audit = fleet(project, "doctor", "--audit")
     print(f"audit: {audit.stdout.strip() or audit.stderr.strip()}")
-    final = suite(project, "final")
+    final = run_suite(project, "final")
     print(f"suite on the final main: {'passes' if final.passed else 'FAILS'} ({final.said})")
     met = kinds["landed"] == tasks - 1 and list(ended) == ["break"]
     good = met and audit.returncode == 0 and final.passed
     print(f"expected {tasks - 1} landed and `break` refused: {'yes' if met else 'NO'}")
     return 0 if good else 1
-
-
-def print_attempts(events: Sequence[Mapping[str, object]]) -> None:
-    back = Counter(str(e.get("outcome", "?")) for e in events if e["kind"] == "returned")
-    claims = sum(event["kind"] == "claimed" for event in events)
-    listed = ", ".join(f"{number} {outcome}" for outcome, number in sorted(back.items()))
-    print(f"attempts: {claims}; returned for another: {listed or 'none'}")
 
 
 def print_gates(project: Project, seconds: Sequence[float], alone: Suite) -> None:
@@ -149,19 +145,15 @@ def print_gates(project: Project, seconds: Sequence[float], alone: Suite) -> Non
 
 
 def suite_runs(database: Path) -> Iterator[float]:
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         for (body,) in connection.execute("SELECT body FROM reports"):
             yield sum(float(run["seconds"]) for run in json.loads(zlib.decompress(body))["runs"])
-    finally:
-        connection.close()
 
 
 def fetch(name: str, folder: Path, arguments: tuple[str, ...]) -> Project:
-    env = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
     pip = [sys.executable, "-m", "pip"]
     where = ["--no-deps", "--no-binary", ":all:", "--dest", str(folder / "sdist"), "--", name]
-    output([*pip, "download", *QUIET_PIP, *where], cwd=folder)
+    output([*pip, "download", *QUIET_PIP, *where], folder)
     unpacked = folder / "unpacked"
     (archive,) = (folder / "sdist").iterdir()
     if not tarfile.is_tarfile(archive):
@@ -173,18 +165,18 @@ def fetch(name: str, folder: Path, arguments: tuple[str, ...]) -> Project:
     print(f"project: {archive.name}", flush=True)
 
     python = folder / "venv" / "bin" / "python"
-    output([sys.executable, "-m", "venv", str(folder / "venv")], cwd=folder)
+    output([sys.executable, "-m", "venv", str(folder / "venv")], folder)
     # From a copy: a build leaves things behind. Under src/, tests see only what is installed.
     layout = ["--editable", str(repository)] if (repository / "src").is_dir() else [str(archive)]
-    output([str(python), "-m", "pip", "install", *QUIET_PIP, "pytest", *layout], cwd=folder)
+    output([str(python), "-m", "pip", "install", *QUIET_PIP, "pytest", *layout], folder)
 
-    for arguments_of_git in (
+    for words in (
         ["init", "-q", "-b", "main"],
         ["add", "--all", "--force"],
         [*IDENTITY, "commit", "-q", "-m", archive.name],
     ):
-        output(["git", *arguments_of_git], cwd=repository, env=env)
-    paths = output(["git", "ls-files", "*.py"], cwd=repository, env=env).splitlines()
+        output(["git", *words], repository)
+    paths = output(["git", "ls-files", "*.py"], repository).splitlines()
     modules = [Path(path) for path in paths]
     folders = Counter(path.parent for path in modules if path.name.startswith("test_"))
     if not folders:
@@ -193,32 +185,24 @@ def fetch(name: str, folder: Path, arguments: tuple[str, ...]) -> Project:
     return Project(
         repository=repository,
         python=python,
-        arguments=arguments or (() if has_testpaths(repository) else (str(tests),)),
-        env=env,
+        arguments=arguments,
         tests=str(tests),
         places=tuple(places(repository, [path for path in modules if path.parent not in folders])),
     )
-
-
-def has_testpaths(repository: Path) -> bool:
-    file = repository / "pyproject.toml"
-    tools = tomllib.loads(file.read_text()).get("tool", {}) if file.exists() else {}
-    return "testpaths" in tools.get("pytest", {}).get("ini_options", {})
 
 
 def places(repository: Path, modules: Sequence[Path]) -> Iterator[Place]:
     """Top-level functions of importable packages, module by module in turn."""
     for path in modules:
         whole = repository / path
-        if path.name == "setup.py" or not (whole.parent / "__init__.py").exists():
+        # What an __init__.py defines is a project's public face, and often tested as such.
+        if path.name == "__init__.py" or not (whole.parent / "__init__.py").exists():
             continue
         text = whole.read_text(encoding="utf-8")
         for node in ast.parse(text).body:
-            if (
-                isinstance(node, ast.FunctionDef)
-                and not node.decorator_list
-                and text.count(f"def {node.name}(") == 1
-            ):
+            if not isinstance(node, ast.FunctionDef) or node.decorator_list:
+                continue
+            if text.count(f"def {node.name}(") == 1:
                 yield Place(path=path.as_posix(), name=node.name)
 
 
@@ -230,10 +214,7 @@ def breakable(project: Project) -> Place:
     )
     likely = [p for p in project.places if f"{p.name}(" in tested and not p.name.startswith("_")]
     for place in likely[:CANDIDATES]:
-        clone = fresh_clone(project, f"without-{place.name}")
-        with (clone / place.path).open("a", encoding="utf-8") as file:
-            file.write(breaking(place))
-        if not run_suite(project, clone, "-x", quietly=True).passed:
+        if not run_suite(project, f"without-{place.name}", (place,)).passed:
             return place
     raise Unfit("its suite passes without any of the functions it names")
 
@@ -244,12 +225,10 @@ def breaking(place: Place) -> str:
 
 def add_tasks(project: Project, count: int, *, broken: Place) -> None:
     tasks = list(write_tasks(project, count, broken))
+    command = shlex.join(["pytest", "-q", *project.arguments])
     settings = {
         "fleet": {"agent": "echo", "retry_delay": "0.2s"},
-        "gate": {
-            "commands": [shlex.join(["pytest", "-q", *project.arguments])],
-            "python": str(project.python),
-        },
+        "gate": {"commands": [command], "python": str(project.python)},
     }
     (project.repository / "fleet.toml").write_text(tomli_w.dumps(settings))
     folder = project.repository / "tasks"
@@ -264,7 +243,8 @@ def write_tasks(project: Project, count: int, broken: Place) -> Iterator[dict[st
     """The clash and the breakage first: they must be dealt with while all others land."""
     if not project.places:
         raise Unfit("it has no functions in packages")
-    spots = by_turns([place for place in project.places if place != broken])
+    spots = [place for place in project.places if place != broken]
+    rest = count - CLASHING - 3
     crowded = project.places[-1].path
     package = Path(project.places[0].path).parent
     yield task("break", f"@append {broken.path}{breaking(broken)}@end", max_attempts=2)
@@ -273,41 +253,31 @@ def write_tasks(project: Project, count: int, broken: Place) -> Iterator[dict[st
         body = f"@append {crowded}\n\n\n{plus(function, number)}@end"
         yield task(f"clash-{number}", body + test_of(project, crowded, function, number))
     first = f"{package}/_fleet_first.py"
-    yield task(
-        "first",
-        f"@write {first}\n{plus('_first', 1)}@end" + test_of(project, first, "_first", 1),
-        max_attempts=3,
-    )
-    more = f"@append {first}\n\n\ndef _second(number):\n    return _first(_first(number))\n@end"
-    yield task("second", more + test_of(project, first, "_second", 2), depends_on=["first"])
-    for number in range(count - LEAST_TASKS + 1):
-        spot = next(spots)
-        define = f"def {spot.name}("
+    body = f"@write {first}\n{plus('_first', 1)}@end"
+    yield task("first", body + test_of(project, first, "_first", 1))
+    body = f"@append {first}\n\n\ndef _second(number):\n    return _first(_first(number))\n@end"
+    yield task("second", body + test_of(project, first, "_second", 2), depends_on=["first"])
+    for number in range(rest):
+        spot = spots[number * len(spots) // rest]  # far apart, so that git can merge
         function = f"_before_{number}"
         match number % 3:
             case 0:
-                new = f"{plus(function, number)}\n\n{define}"
+                body = replacing(spot, f"{plus(function, number)}\n\n")
                 yield task(
-                    f"function-{number}",
-                    replacing(spot, define, new) + test_of(project, spot.path, function, number),
+                    f"function-{number}", body + test_of(project, spot.path, function, number)
                 )
             case 1:
-                new = f"# Looked at by agent {number}.\n{define}"
-                yield task(f"comment-{number}", replacing(spot, define, new))
+                body = replacing(spot, f"# Looked at by agent {number}.\n")
+                yield task(f"comment-{number}", body)
             case _:
                 path = f"{package}/_fleet_{number}.py"
                 body = f"@write {path}\n{plus(function, number)}@end"
                 yield task(f"module-{number}", body + test_of(project, path, function, number))
 
 
-def by_turns(found: Sequence[Place]) -> Iterator[Place]:
-    """Each spot once, then again; far apart, so that git can merge what goes before them."""
-    stride = next(n for n in (7, 5, 3, 2, 1) if len(found) % n or n == 1)
-    return cycle(found[i * stride % len(found)] for i in range(len(found)))
-
-
-def replacing(spot: Place, old: str, new: str) -> str:
-    return f"@replace {spot.path}\n{old}\n@with\n{new}\n@end"
+def replacing(spot: Place, new: str) -> str:
+    line = f"def {spot.name}("
+    return f"@replace {spot.path}\n{line}\n@with\n{new}{line}\n@end"
 
 
 def plus(name: str, number: int) -> str:
@@ -317,10 +287,9 @@ def plus(name: str, number: int) -> str:
 def test_of(project: Project, path: str, function: str, number: int) -> str:
     parts = Path(path).with_suffix("").parts
     parts = parts[1:] if parts[0] == "src" else parts
-    module = ".".join(part for part in parts if part != "__init__")
     file = Path(project.tests) / f"test_fleet{function}.py"
     return (
-        f"\n@write {file}\nfrom {module} import {function}\n\n\n"
+        f"\n@write {file}\nfrom {'.'.join(parts)} import {function}\n\n\n"
         f"def test{function}():\n    assert {function}(40) == {40 + number}\n@end"
     )
 
@@ -329,56 +298,34 @@ def task(id_: str, script: str, **more: object) -> dict[str, object]:
     return {"id": id_, "title": f"Do {id_}", "prompt": f"{script}\n", **more}
 
 
-def fresh_clone(project: Project, name: str) -> Path:
-    place = project.repository.with_name(name)
-    project.git("clone", "-q", "--branch", "main", ".", str(place))
-    return place
-
-
-def suite(project: Project, name: str) -> Suite:
-    return run_suite(project, fresh_clone(project, name))
-
-
-def run_suite(project: Project, clone: Path, *more: str, quietly: bool = False) -> Suite:
-    argv = [str(project.python), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    env = {**project.env, "PYTHONPATH": str(clone / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+def run_suite(project: Project, name: str, breakage: tuple[Place, ...] = ()) -> Suite:
+    """The project's own tests in a fresh clone of main; with functions broken, until one fails."""
+    clone = project.repository.with_name(name)
+    project.git("clone", "-q", "--branch", "main", ".", str(clone))
+    for place in breakage:
+        with (clone / place.path).open("a", encoding="utf-8") as file:
+            file.write(breaking(place))
+    argv = [str(project.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *project.arguments]
     began = time.monotonic()
-    done = subprocess.run(
-        [*argv, *project.arguments, *more],
-        cwd=clone,
-        env=env,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    done = run([*argv, *(["-x"] if breakage else [])], clone, PYTHONPATH=str(clone / "src"))
     took = time.monotonic() - began
-    if done.returncode and not quietly:
+    if done.returncode and not breakage:
         print(done.stdout[-2000:], file=sys.stderr)
     lines = (done.stdout.strip() or done.stderr.strip() or "silence").splitlines()
     return Suite(passed=done.returncode == 0, seconds=took, said=lines[-1].strip("= "))
 
 
-def run_fleet(project: Project, agents: int) -> tuple[int, list[dict[str, object]]]:
-    done = fleet(project, "run", "--agents", str(agents), "--json")
-    lines = done.stdout.splitlines()
-    if done.stderr:
-        print(done.stderr[-4000:], file=sys.stderr)
-    return done.returncode, [json.loads(line) for line in lines if line.startswith("{")]
-
-
 def fleet(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fleet", *arguments],
-        cwd=project.repository,
-        env=project.env,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    return run([sys.executable, "-m", "fleet", *arguments], project.repository)
 
 
-def output(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
-    done = subprocess.run(argv, cwd=cwd, env=env, check=False, capture_output=True, text=True)
+def run(argv: Sequence[str], cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    whole = {**os.environ, **env}
+    return subprocess.run(argv, cwd=cwd, env=whole, check=False, capture_output=True, text=True)
+
+
+def output(argv: Sequence[str], cwd: Path) -> str:
+    done = run(argv, cwd)
     if done.returncode:
         raise Unfit(f"{shlex.join(argv)} ended with {done.returncode}\n{done.stderr[-2000:]}")
     return done.stdout

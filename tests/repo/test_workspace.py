@@ -13,8 +13,12 @@ from fleet.repo.hub import Hub
 from tests.repo.scene import Scene, a_repository, commit, git, write
 
 
-def test_an_agent_finds_an_ordinary_clone_on_its_branch(scene: Scene) -> None:
+def test_an_agent_finds_an_ordinary_clone_on_its_branch(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = scene.attempt().work
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"):
+        monkeypatch.delenv(name)
     assert git(work, "symbolic-ref", "--short", "HEAD") == "fleet/t.1"
     assert git(work, "status", "--porcelain") == ""
     assert git(work, "log", "--format=%s") == "first"
