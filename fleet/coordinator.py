@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from fleet import control
 from fleet.control import Stop
-from fleet.core.errors import ConfigError, HeldError
+from fleet.core.errors import ConfigError, Exit, FleetError, HeldError, StorageError
 from fleet.core.event import Event, Kind
 from fleet.core.state import Counts
 from fleet.core.task import HELD, TaskState
@@ -74,20 +74,29 @@ class Coordinator:
         """Until every task has ended, or somebody stops it."""
         with take_lock(self._fleet):
             self._begin()
-            with self._signals_caught():
-                async with asyncio.TaskGroup() as group:
-                    lander = group.create_task(self._keep_lander())
-                    workers = [
-                        group.create_task(self._keep_worker(number))
-                        for number in range(1, self._agents + 1)
-                    ]
-                    follower = group.create_task(self._follow())
-                    await self._until_over()
-                    self._stop_workers()
-                    await asyncio.wait(workers)
-                    lander.cancel()
-                    follower.cancel()
+            try:
+                with self._signals_caught():
+                    await self._children_and_all()
+            except BaseExceptionGroup as group:
+                known = group.subgroup(FleetError)
+                if known is None:
+                    raise
+                raise _first(known) from None
             return self._end()
+
+    async def _children_and_all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            lander = group.create_task(self._keep_lander())
+            workers = [
+                group.create_task(self._keep_worker(number))
+                for number in range(1, self._agents + 1)
+            ]
+            follower = group.create_task(self._follow())
+            await self._until_over()
+            self._stop_workers()
+            await asyncio.wait(workers)
+            lander.cancel()
+            follower.cancel()
 
     def _begin(self) -> None:
         me = myself("coordinator")
@@ -204,6 +213,9 @@ class Coordinator:
             raise
         code = child.returncode or 0
         reason = complaint.decode("utf-8", "replace").strip()[-500:] if code else ""
+        if code == Exit.IO:
+            # What one process could not write no other should try to: stop, half nothing done.
+            raise StorageError(reason or f"{name} met a disk that refuses")
         self._emit(
             Event(
                 kind=Kind.WORKER_EXITED,
@@ -276,6 +288,13 @@ class Coordinator:
 
     def _emit(self, event: Event) -> None:
         events.emit(self._fleet.db, event)
+
+
+def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:
+    """One error to tell of: the others are its consequences."""
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")
 
 
 def take_lock(fleet: Fleet) -> Held:

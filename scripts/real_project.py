@@ -23,7 +23,7 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +31,7 @@ from pathlib import Path
 import tomli_w
 
 IDENTITY = ("-c", "user.name=Real project", "-c", "user.email=real@localhost")
-QUIET_PIP = ("--quiet", "--disable-pip-version-check")
-LEAST_TASKS = 7
 CLASHING = 3  # tasks that write to the end of one and the same file
-BREAKING = 'raise NotImplementedError("broken on purpose")'
 CANDIDATES = 8  # functions tried before we say that the suite covers none
 
 
@@ -48,6 +45,11 @@ class Place:
 
     path: str
     name: str
+
+    @property
+    def broken(self) -> str:
+        """What makes the function useless when it is added to the end of its module."""
+        return f"\n\ndef {self.name}(*args, **kwargs):\n    raise NotImplementedError\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    passed: bool
+    code: int  # pytest's: 0 all passed, 1 some failed; others are no failures of tests
     seconds: float
     said: str  # its last line
 
@@ -72,13 +74,11 @@ class Suite:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run a fleet on a project from the registry.")
     parser.add_argument("name", help="such as toolz or more-itertools")
-    parser.add_argument("--tasks", type=int, default=20)
+    parser.add_argument("--tasks", type=int, default=20, choices=range(7, 201), metavar="N")
     parser.add_argument("--agents", type=int, default=6)
-    parser.add_argument("--tests", default="", help="arguments for pytest; found by default")
+    parser.add_argument("--tests", default="", help="arguments for pytest")
     parser.add_argument("--keep", action="store_true", help="keep the repository and say where")
     options = parser.parse_args()
-    if options.tasks < LEAST_TASKS:
-        parser.error(f"--tasks must be at least {LEAST_TASKS}")
     folder: AbstractContextManager[str] = tempfile.TemporaryDirectory(prefix="fleet-real-")
     if options.keep:
         folder = nullcontext(tempfile.mkdtemp(prefix="fleet-real-"))
@@ -97,8 +97,8 @@ def main() -> int:
 
 def race(project: Project, *, tasks: int, agents: int) -> int:
     alone = run_suite(project, "base")
-    if not alone.passed:
-        raise Unfit(f"its suite does not pass as it is: {alone.said}")
+    if alone.code:
+        raise Unfit(f"its suite does not pass as it is ({alone.said}): see --tests")
     print(f"suite alone: {alone.seconds:.1f} s ({alone.said})", flush=True)
     add_tasks(project, tasks, broken=breakable(project))
     began = time.monotonic()
@@ -108,23 +108,20 @@ def race(project: Project, *, tasks: int, agents: int) -> int:
     events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     kinds = Counter(str(event["kind"]) for event in events)
     ended = {str(e["task"]): str(e.get("reason", "")) for e in events if e["kind"] == "ended"}
-    print(
-        f"wall time: {wall:.1f} s, {agents} agents, {os.cpu_count()} cores, exit {done.returncode}"
-    )
+    print(f"wall time: {wall:.1f} s with {agents} agents; exit code {done.returncode}")
     print(f"tasks: {kinds['landed']} landed, {len(ended)} refused, of {tasks}")
-    for task, reason in ended.items():
-        print(f"  {task}: {reason[:150]}")
+    for id_, reason in ended.items():
+        print(f"  {id_}: {reason[:150]}")
     back = Counter(str(e.get("outcome")) for e in events if e["kind"] == "returned")
     print(f"attempts: {kinds['claimed']}; returned for another: {dict(back)}")
     print_gates(project, [float(e.get("number", 0)) for e in events if e["kind"] == "gated"], alone)
     audit = fleet(project, "doctor", "--audit")
     print(f"audit: {audit.stdout.strip() or audit.stderr.strip()}")
     final = run_suite(project, "final")
-    print(f"suite on the final main: {'passes' if final.passed else 'FAILS'} ({final.said})")
+    print(f"suite on the final main: {'FAILS' if final.code else 'passes'} ({final.said})")
     met = kinds["landed"] == tasks - 1 and list(ended) == ["break"]
-    good = met and audit.returncode == 0 and final.passed
     print(f"expected {tasks - 1} landed and `break` refused: {'yes' if met else 'NO'}")
-    return 0 if good else 1
+    return 0 if met and audit.returncode == 0 and final.code == 0 else 1
 
 
 def print_gates(project: Project, seconds: Sequence[float], alone: Suite) -> None:
@@ -133,34 +130,26 @@ def print_gates(project: Project, seconds: Sequence[float], alone: Suite) -> Non
     gates = [json.loads(path.read_text()) for path in state.glob("attempts/*/gate.json")]
     cached = sum(bool(gate["cached"]) for gate in gates)
     print(f"gates of workers: {len(seconds)}, {cached} of them from the cache")
-    if seconds:
-        print(f"median gate, waiting for a slot included: {statistics.median(seconds):.1f} s")
-    runs = sorted(suite_runs(state / "state.db"))
-    others = len(runs) - (len(gates) - cached) - 1
-    print(
-        f"suite runs on record: {len(runs)} (1 of the base, {len(gates) - cached} by workers, "
-        f"{others} by the lander), median {statistics.median(runs):.1f} s, "
-        f"{sum(runs):.0f} s in all; alone it takes {alone.seconds:.1f} s"
-    )
-
-
-def suite_runs(database: Path) -> Iterator[float]:
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        for (body,) in connection.execute("SELECT body FROM reports"):
-            yield sum(float(run["seconds"]) for run in json.loads(zlib.decompress(body))["runs"])
+    print(f"median gate, waiting for a slot included: {statistics.median(seconds or [0]):.1f} s")
+    with closing(sqlite3.connect(f"file:{state / 'state.db'}?mode=ro", uri=True)) as database:
+        bodies = [row[0] for row in database.execute("SELECT body FROM reports")]
+    reports = [json.loads(zlib.decompress(body)) for body in bodies]
+    runs = [sum(float(run["seconds"]) for run in report["runs"]) for report in reports]
+    ours = len(gates) - cached
+    who = f"1 of the base, {ours} by workers, {len(runs) - ours - 1} by the lander"
+    print(f"suite runs on record: {len(runs)} ({who}), {sum(runs):.0f} s in all")
+    print(f"median suite run: {statistics.median(runs):.1f} s; alone: {alone.seconds:.1f} s")
 
 
 def fetch(name: str, folder: Path, arguments: tuple[str, ...]) -> Project:
-    pip = [sys.executable, "-m", "pip"]
-    where = ["--no-deps", "--no-binary", ":all:", "--dest", str(folder / "sdist"), "--", name]
-    output([*pip, "download", *QUIET_PIP, *where], folder)
-    unpacked = folder / "unpacked"
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:"]
+    output([*pip, "--dest", str(folder / "sdist"), "--", name], folder)
     (archive,) = (folder / "sdist").iterdir()
     if not tarfile.is_tarfile(archive):
         raise Unfit(f"{archive.name} is no tar archive")
     with tarfile.open(archive) as tar:
-        tar.extractall(unpacked, filter="data")
-    (top,) = unpacked.iterdir()
+        tar.extractall(folder / "unpacked", filter="data")
+    (top,) = (folder / "unpacked").iterdir()
     repository = top.rename(folder / "project")
     print(f"project: {archive.name}", flush=True)
 
@@ -168,26 +157,22 @@ def fetch(name: str, folder: Path, arguments: tuple[str, ...]) -> Project:
     output([sys.executable, "-m", "venv", str(folder / "venv")], folder)
     # From a copy: a build leaves things behind. Under src/, tests see only what is installed.
     layout = ["--editable", str(repository)] if (repository / "src").is_dir() else [str(archive)]
-    output([str(python), "-m", "pip", "install", *QUIET_PIP, "pytest", *layout], folder)
+    output([str(python), "-m", "pip", "install", "pytest", *layout], folder)
 
-    for words in (
-        ["init", "-q", "-b", "main"],
-        ["add", "--all", "--force"],
-        [*IDENTITY, "commit", "-q", "-m", archive.name],
-    ):
-        output(["git", *words], repository)
+    output(["git", "init", "-q", "-b", "main"], repository)
+    output(["git", "add", "--all", "--force"], repository)
+    output(["git", *IDENTITY, "commit", "-q", "-m", archive.name], repository)
     paths = output(["git", "ls-files", "*.py"], repository).splitlines()
     modules = [Path(path) for path in paths]
     folders = Counter(path.parent for path in modules if path.name.startswith("test_"))
     if not folders:
         raise Unfit("it has no tests in its sdist")
     tests = folders.most_common(1)[0][0]
+    found = tuple(places(repository, [path for path in modules if path.parent not in folders]))
+    if not found:
+        raise Unfit("it has no packages with functions")
     return Project(
-        repository=repository,
-        python=python,
-        arguments=arguments,
-        tests=str(tests),
-        places=tuple(places(repository, [path for path in modules if path.parent not in folders])),
+        repository=repository, python=python, arguments=arguments, tests=str(tests), places=found
     )
 
 
@@ -208,50 +193,39 @@ def places(repository: Path, modules: Sequence[Path]) -> Iterator[Place]:
 
 def breakable(project: Project) -> Place:
     """A public function that the suite fails without. Proven, in a clone."""
-    tested = "".join(
-        file.read_text(encoding="utf-8")
-        for file in (project.repository / project.tests).glob("test_*.py")
-    )
+    files = (project.repository / project.tests).glob("test_*.py")
+    tested = "".join(file.read_text(encoding="utf-8") for file in files)
     likely = [p for p in project.places if f"{p.name}(" in tested and not p.name.startswith("_")]
     for place in likely[:CANDIDATES]:
-        if not run_suite(project, f"without-{place.name}", (place,)).passed:
+        if run_suite(project, f"without-{place.name}", (place,)).code == 1:
             return place
     raise Unfit("its suite passes without any of the functions it names")
-
-
-def breaking(place: Place) -> str:
-    return f"\n\ndef {place.name}(*args, **kwargs):\n    {BREAKING}\n"
 
 
 def add_tasks(project: Project, count: int, *, broken: Place) -> None:
     tasks = list(write_tasks(project, count, broken))
     command = shlex.join(["pytest", "-q", *project.arguments])
-    settings = {
-        "fleet": {"agent": "echo", "retry_delay": "0.2s"},
-        "gate": {"commands": [command], "python": str(project.python)},
-    }
+    gate = {"commands": [command], "python": str(project.python)}
+    settings = {"fleet": {"agent": "echo", "retry_delay": "0.2s"}, "gate": gate}
     (project.repository / "fleet.toml").write_text(tomli_w.dumps(settings))
-    folder = project.repository / "tasks"
-    folder.mkdir(exist_ok=True)
-    text = tomli_w.dumps({"tasks": tasks}, multiline_strings=True)
-    (folder / "fleet-real.toml").write_text(text)
+    file = project.repository / "tasks" / "fleet-real.toml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(tomli_w.dumps({"tasks": tasks}, multiline_strings=True))
     project.git("add", "--all", "fleet.toml", "tasks")
     project.git(*IDENTITY, "commit", "-q", "-m", "Tasks for a fleet")
 
 
 def write_tasks(project: Project, count: int, broken: Place) -> Iterator[dict[str, object]]:
     """The clash and the breakage first: they must be dealt with while all others land."""
-    if not project.places:
-        raise Unfit("it has no functions in packages")
     spots = [place for place in project.places if place != broken]
     rest = count - CLASHING - 3
     crowded = project.places[-1].path
     package = Path(project.places[0].path).parent
-    yield task("break", f"@append {broken.path}{breaking(broken)}@end", max_attempts=2)
+    yield task("break", f"@append {broken.path}{broken.broken}@end", max_attempts=2)
     for number in range(CLASHING):
-        function = f"_clash_{number}"
-        body = f"@append {crowded}\n\n\n{plus(function, number)}@end"
-        yield task(f"clash-{number}", body + test_of(project, crowded, function, number))
+        body = f"@append {crowded}\n\n\n{plus(f'_clash_{number}', number)}@end"
+        body += test_of(project, crowded, f"_clash_{number}", number)
+        yield task(f"clash-{number}", body)
     first = f"{package}/_fleet_first.py"
     body = f"@write {first}\n{plus('_first', 1)}@end"
     yield task("first", body + test_of(project, first, "_first", 1))
@@ -262,20 +236,18 @@ def write_tasks(project: Project, count: int, broken: Place) -> Iterator[dict[st
         function = f"_before_{number}"
         match number % 3:
             case 0:
-                body = replacing(spot, f"{plus(function, number)}\n\n")
-                yield task(
-                    f"function-{number}", body + test_of(project, spot.path, function, number)
-                )
+                body = before(spot, f"{plus(function, number)}\n\n")
+                body += test_of(project, spot.path, function, number)
+                yield task(f"function-{number}", body)
             case 1:
-                body = replacing(spot, f"# Looked at by agent {number}.\n")
-                yield task(f"comment-{number}", body)
+                yield task(f"comment-{number}", before(spot, f"# Looked at by {number}.\n"))
             case _:
                 path = f"{package}/_fleet_{number}.py"
                 body = f"@write {path}\n{plus(function, number)}@end"
                 yield task(f"module-{number}", body + test_of(project, path, function, number))
 
 
-def replacing(spot: Place, new: str) -> str:
+def before(spot: Place, new: str) -> str:
     line = f"def {spot.name}("
     return f"@replace {spot.path}\n{line}\n@with\n{new}{line}\n@end"
 
@@ -304,15 +276,13 @@ def run_suite(project: Project, name: str, breakage: tuple[Place, ...] = ()) -> 
     project.git("clone", "-q", "--branch", "main", ".", str(clone))
     for place in breakage:
         with (clone / place.path).open("a", encoding="utf-8") as file:
-            file.write(breaking(place))
+            file.write(place.broken)
     argv = [str(project.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *project.arguments]
     began = time.monotonic()
     done = run([*argv, *(["-x"] if breakage else [])], clone, PYTHONPATH=str(clone / "src"))
-    took = time.monotonic() - began
-    if done.returncode and not breakage:
-        print(done.stdout[-2000:], file=sys.stderr)
+    seconds = time.monotonic() - began
     lines = (done.stdout.strip() or done.stderr.strip() or "silence").splitlines()
-    return Suite(passed=done.returncode == 0, seconds=took, said=lines[-1].strip("= "))
+    return Suite(code=done.returncode, seconds=seconds, said=lines[-1].strip("= "))
 
 
 def fleet(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:

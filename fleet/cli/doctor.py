@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fleet.cli.opening import Seen, view
 from fleet.cli.output import say, say_json
 from fleet.core.errors import Exit, FleetError
 
@@ -46,7 +47,6 @@ def _audit() -> Iterator[Finding]:
 
 def _examine() -> Iterator[Finding]:
     """Each step only when the one before it went well enough to ask."""
-    from fleet.cli.opening import view
     from fleet.repo.git import require_version
     from fleet.store.profiles import missing_program
 
@@ -63,7 +63,7 @@ def _examine() -> Iterator[Finding]:
             yield False, str(problem)
     else:
         yield True, f"{len(seen.files.tasks)} tasks in {seen.task_folder}"
-    yield from _gate(seen.layout.top)
+    yield from _gate(seen)
     try:
         profiles = seen.profiles()
         seen.check_agents()
@@ -77,17 +77,22 @@ def _examine() -> Iterator[Finding]:
     yield from _processes()
 
 
-def _gate(top: Path) -> Iterator[Finding]:
-    from fleet.wiring import open_fleet
+def _gate(seen: Seen) -> Iterator[Finding]:
+    from fleet.gate.checks import find_tools
+    from fleet.gate.proof import checks_of
 
+    settings = seen.config.gate
     try:
-        gate = open_fleet(top, os.environ).gate
+        checks = checks_of(settings.commands)
+        tools = find_tools(
+            wanted_python=settings.python, top=seen.layout.top, search=seen.config.env.path
+        )
     except FleetError as error:
         yield False, str(error)
         return
-    for check in gate.checks:
+    for check in checks:
         yield True, f"gate: {check.name}"
-    yield True, f"tests run with {gate.room.tools.python}"
+    yield True, f"tests run with {tools.python}"
 
 
 def _processes() -> Iterator[Finding]:
