@@ -30,9 +30,7 @@ from pathlib import Path
 
 import tomli_w
 
-IDENTITY = ("-c", "user.name=Real project", "-c", "user.email=real@localhost")
 CLASHING = 3  # tasks that write to the end of one and the same file
-CANDIDATES = 8  # functions tried before we say that the suite covers none
 
 
 class Unfit(Exception):
@@ -60,9 +58,6 @@ class Project:
     tests: str  # the folder new tests go to
     places: tuple[Place, ...]
 
-    def git(self, *arguments: str) -> str:
-        return output(["git", *arguments], self.repository)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
@@ -83,9 +78,9 @@ def main() -> int:
     if options.keep:
         folder = nullcontext(tempfile.mkdtemp(prefix="fleet-real-"))
     with folder as name:
-        os.environ["XDG_CACHE_HOME"] = str(Path(name, "cache"))
         try:
             project = fetch(options.name, Path(name), tuple(shlex.split(options.tests)))
+            os.environ["XDG_CACHE_HOME"] = str(Path(name, "cache"))
             return race(project, tasks=options.tasks, agents=options.agents)
         except Unfit as why:
             print(f"{options.name}: {why}", file=sys.stderr)
@@ -132,8 +127,8 @@ def print_gates(project: Project, seconds: Sequence[float], alone: Suite) -> Non
     print(f"gates of workers: {len(seconds)}, {cached} of them from the cache")
     print(f"median gate, waiting for a slot included: {statistics.median(seconds or [0]):.1f} s")
     with closing(sqlite3.connect(f"file:{state / 'state.db'}?mode=ro", uri=True)) as database:
-        bodies = [row[0] for row in database.execute("SELECT body FROM reports")]
-    reports = [json.loads(zlib.decompress(body)) for body in bodies]
+        rows = database.execute("SELECT body FROM reports").fetchall()
+    reports = [json.loads(zlib.decompress(body)) for (body,) in rows]
     runs = [sum(float(run["seconds"]) for run in report["runs"]) for report in reports]
     ours = len(gates) - cached
     who = f"1 of the base, {ours} by workers, {len(runs) - ours - 1} by the lander"
@@ -154,36 +149,31 @@ def fetch(name: str, folder: Path, arguments: tuple[str, ...]) -> Project:
     print(f"project: {archive.name}", flush=True)
 
     python = folder / "venv" / "bin" / "python"
-    output([sys.executable, "-m", "venv", str(folder / "venv")], folder)
+    output([sys.executable, "-m", "venv", "venv"], folder)
     # From a copy: a build leaves things behind. Under src/, tests see only what is installed.
     layout = ["--editable", str(repository)] if (repository / "src").is_dir() else [str(archive)]
     output([str(python), "-m", "pip", "install", "pytest", *layout], folder)
 
     output(["git", "init", "-q", "-b", "main"], repository)
-    output(["git", "add", "--all", "--force"], repository)
-    output(["git", *IDENTITY, "commit", "-q", "-m", archive.name], repository)
-    paths = output(["git", "ls-files", "*.py"], repository).splitlines()
-    modules = [Path(path) for path in paths]
+    commit(repository, archive.name)
+    modules = [Path(p) for p in output(["git", "ls-files", "*.py"], repository).splitlines()]
     folders = Counter(path.parent for path in modules if path.name.startswith("test_"))
-    if not folders:
-        raise Unfit("it has no tests in its sdist")
-    tests = folders.most_common(1)[0][0]
     found = tuple(places(repository, [path for path in modules if path.parent not in folders]))
-    if not found:
-        raise Unfit("it has no packages with functions")
+    if not found or not folders:
+        raise Unfit("its sdist has no tests, or no functions in packages")
+    tests = str(folders.most_common(1)[0][0])
     return Project(
-        repository=repository, python=python, arguments=arguments, tests=str(tests), places=found
+        repository=repository, python=python, arguments=arguments, tests=tests, places=found
     )
 
 
 def places(repository: Path, modules: Sequence[Path]) -> Iterator[Place]:
     """Top-level functions of importable packages, module by module in turn."""
     for path in modules:
-        whole = repository / path
         # What an __init__.py defines is a project's public face, and often tested as such.
-        if path.name == "__init__.py" or not (whole.parent / "__init__.py").exists():
+        if path.name == "__init__.py" or path.with_name("__init__.py") not in modules:
             continue
-        text = whole.read_text(encoding="utf-8")
+        text = (repository / path).read_text("utf-8")
         for node in ast.parse(text).body:
             if not isinstance(node, ast.FunctionDef) or node.decorator_list:
                 continue
@@ -194,9 +184,9 @@ def places(repository: Path, modules: Sequence[Path]) -> Iterator[Place]:
 def breakable(project: Project) -> Place:
     """A public function that the suite fails without. Proven, in a clone."""
     files = (project.repository / project.tests).glob("test_*.py")
-    tested = "".join(file.read_text(encoding="utf-8") for file in files)
+    tested = "".join(file.read_text("utf-8") for file in files)
     likely = [p for p in project.places if f"{p.name}(" in tested and not p.name.startswith("_")]
-    for place in likely[:CANDIDATES]:
+    for place in likely[:8]:
         if run_suite(project, f"without-{place.name}", (place,)).code == 1:
             return place
     raise Unfit("its suite passes without any of the functions it names")
@@ -211,8 +201,7 @@ def add_tasks(project: Project, count: int, *, broken: Place) -> None:
     file = project.repository / "tasks" / "fleet-real.toml"
     file.parent.mkdir(exist_ok=True)
     file.write_text(tomli_w.dumps({"tasks": tasks}, multiline_strings=True))
-    project.git("add", "--all", "fleet.toml", "tasks")
-    project.git(*IDENTITY, "commit", "-q", "-m", "Tasks for a fleet")
+    commit(project.repository, "Tasks for a fleet")
 
 
 def write_tasks(project: Project, count: int, broken: Place) -> Iterator[dict[str, object]]:
@@ -224,11 +213,11 @@ def write_tasks(project: Project, count: int, broken: Place) -> Iterator[dict[st
     yield task("break", f"@append {broken.path}{broken.broken}@end", max_attempts=2)
     for number in range(CLASHING):
         body = f"@append {crowded}\n\n\n{plus(f'_clash_{number}', number)}@end"
-        body += test_of(project, crowded, f"_clash_{number}", number)
-        yield task(f"clash-{number}", body)
+        test = test_of(project, crowded, f"_clash_{number}", number)
+        yield task(f"clash-{number}", body + test)
     first = f"{package}/_fleet_first.py"
-    body = f"@write {first}\n{plus('_first', 1)}@end"
-    yield task("first", body + test_of(project, first, "_first", 1))
+    body = f"@write {first}\n{plus('_first', 1)}@end" + test_of(project, first, "_first", 1)
+    yield task("first", body)
     body = f"@append {first}\n\n\ndef _second(number):\n    return _first(_first(number))\n@end"
     yield task("second", body + test_of(project, first, "_second", 2), depends_on=["first"])
     for number in range(rest):
@@ -237,8 +226,8 @@ def write_tasks(project: Project, count: int, broken: Place) -> Iterator[dict[st
         match number % 3:
             case 0:
                 body = before(spot, f"{plus(function, number)}\n\n")
-                body += test_of(project, spot.path, function, number)
-                yield task(f"function-{number}", body)
+                test = test_of(project, spot.path, function, number)
+                yield task(f"function-{number}", body + test)
             case 1:
                 yield task(f"comment-{number}", before(spot, f"# Looked at by {number}.\n"))
             case _:
@@ -257,8 +246,7 @@ def plus(name: str, number: int) -> str:
 
 
 def test_of(project: Project, path: str, function: str, number: int) -> str:
-    parts = Path(path).with_suffix("").parts
-    parts = parts[1:] if parts[0] == "src" else parts
+    parts = Path(path.removeprefix("src/")).with_suffix("").parts
     file = Path(project.tests) / f"test_fleet{function}.py"
     return (
         f"\n@write {file}\nfrom {'.'.join(parts)} import {function}\n\n\n"
@@ -273,16 +261,22 @@ def task(id_: str, script: str, **more: object) -> dict[str, object]:
 def run_suite(project: Project, name: str, breakage: tuple[Place, ...] = ()) -> Suite:
     """The project's own tests in a fresh clone of main; with functions broken, until one fails."""
     clone = project.repository.with_name(name)
-    project.git("clone", "-q", "--branch", "main", ".", str(clone))
+    output(["git", "clone", "-q", "--branch", "main", ".", str(clone)], project.repository)
     for place in breakage:
         with (clone / place.path).open("a", encoding="utf-8") as file:
             file.write(place.broken)
     argv = [str(project.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *project.arguments]
     began = time.monotonic()
     done = run([*argv, *(["-x"] if breakage else [])], clone, PYTHONPATH=str(clone / "src"))
-    seconds = time.monotonic() - began
+    took = time.monotonic() - began
     lines = (done.stdout.strip() or done.stderr.strip() or "silence").splitlines()
-    return Suite(code=done.returncode, seconds=seconds, said=lines[-1].strip("= "))
+    return Suite(code=done.returncode, seconds=took, said=lines[-1].strip("= "))
+
+
+def commit(repository: Path, message: str) -> None:
+    output(["git", "add", "--all", "--force"], repository)
+    identity = ["-c", "user.name=Real project", "-c", "user.email=real@localhost"]
+    output(["git", *identity, "commit", "-q", "-m", message], repository)
 
 
 def fleet(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
