@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+ON_BASE = "cannot run on the base itself"
+
 
 class Verdict(StrEnum):
     """Only PASS lands."""
@@ -78,6 +80,11 @@ class GateReport:
     note: str = ""
     cached: bool = False
     seconds: float = 0.0
+
+    @property
+    def base_at_fault(self) -> bool:
+        """The gate cannot even run on the base: no task can be blamed, and none can land."""
+        return self.verdict is Verdict.COULD_NOT_RUN and ON_BASE in self.note
 
     @property
     def headline(self) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
-from fleet.core.report import CheckRun, Finding, GateReport, TreeReport, Verdict
+from fleet.core.report import ON_BASE, CheckRun, Finding, GateReport, TreeReport, Verdict
 from fleet.core.task import TestRule
 from fleet.gate.checks import NO_TESTS, Kind, parse
 from fleet.gate.regressions import Difference, Terms, compare_tests
@@ -58,7 +58,7 @@ def _unproven(merged: TreeReport, base: TreeReport, terms: Terms) -> str:
         then = base.run_of(run.check)
         unusable = then is not None and not then.complete and then.note != NO_TESTS
         if then is not None and unusable and (not run.complete or _kind(run) is Kind.PYTEST):
-            return f"{run.check} cannot run on the base itself: {then.note}"
+            return f"{run.check} {ON_BASE}: {then.note}"
         if not run.complete:
             return f"{run.check}: {run.note}"
     for then in base.runs:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fleet import control
 from fleet.core.attempt import Outcome
 from fleet.core.report import GateReport, Verdict
 from fleet.core.task import TaskState
@@ -48,7 +49,7 @@ class Lander:
     def turn(self) -> bool:
         """One step; whether anything was done."""
         tip = self._branch.look()
-        if tip is None:
+        if tip is None or control.read(self._fleet.controls).faulty:
             return False
         queue = self._fleet.queue.waiting()
         unfinished = [entry for entry in queue if entry.state is TaskState.LANDING]
@@ -94,6 +95,9 @@ class Lander:
         )
         if report.verdict is Verdict.PASS:
             self._land([(stacked.submission, stacked.commit) for stacked in stack], tip)
+        elif report.base_at_fault:
+            why = f"the gate cannot run here: {report.note}"
+            control.fault(self._fleet.controls, why, now=time.time())
         elif len(stack) == 1:
             self._reject(stack[0].submission, report)
         else:

@@ -58,10 +58,10 @@ def _refuse_foreign_objects(store: Path, borrows: Path) -> None:
     would be packed on its behalf."""
     if not _is_folder(store):
         raise Unreadable(".git/objects is not a folder")
-    for folder in os.scandir(store):
+    for folder in list(os.scandir(store)):  # a list, since leaving an iterator open is a leak
         if not folder.is_dir(follow_symlinks=False):
             raise Unreadable(f".git/objects/{folder.name} is not a folder")
-        for entry in os.scandir(folder.path):
+        for entry in list(os.scandir(folder.path)):
             if not entry.is_file(follow_symlinks=False) and folder.name != "info":
                 raise Unreadable(f".git/objects/{folder.name}/{entry.name} is not a file")
     if _text(store / "info" / "alternates").strip() not in ("", str(borrows)):
@@ -92,7 +92,7 @@ def _worktrees(git_dir: Path, refs: Mapping[str, str]) -> Iterator[tuple[str, st
     top = git_dir / "worktrees"
     if not _is_folder(top):
         return
-    for entry in os.scandir(top):
+    for entry in list(os.scandir(top)):
         if entry.is_dir(follow_symlinks=False):
             yield f"worktrees/{entry.name}", _resolve(_text(Path(entry.path, "HEAD")), refs)
 

@@ -2,8 +2,8 @@
 
 The bundle is made by a git whose directory, refs and configuration are ours, and whose objects are
 a link to the agent's, after `agentgit.read` has looked at them. It runs with the agent's HOME and
-temporary folder. The hub then checks every object (`fsck`) and that nothing is missing. A file
-between the two can be measured before it is let in.
+temporary folder. A file between the two can be measured before it is let in; then the hub checks
+every object, and that nothing is missing.
 """
 
 from __future__ import annotations
@@ -68,27 +68,33 @@ def carry(
     """Bring a shipment into the hub; "" or why it could not be."""
     if not shipment.refs and not shipment.past:
         return ""  # it made no commits: nothing to run
-    file = scratch / "work.bundle"
-    file.unlink(missing_ok=True)
     view = _View(scratch / "view.git", git_dir / "objects", hub, agent_env)
     named = {**shipment.refs, **view.lost(shipment, base)}
     if not named:
         return ""
-    view.name(named)
-    args = ("bundle", "create", "--quiet", str(file), "--all", "--not", base)
-    made = view.run(*args)
+    made = view.bundle(named, base)
+    if not made.ok and (there := view.present(named)) != named:
+        made = view.bundle(there, base)  # one ref to a missing object fails all of them
     if not made.ok:
         if b"empty bundle" in made.err:
             return ""  # it names only commits the hub has
-        return f"its commits could not be read: {complaint(args, made)}"
-    size = file.stat().st_size
+        return f"its commits could not be read: {complaint(('bundle',), made)}"
+    size = view.file.stat().st_size
     if size > max_bytes:
-        return f"its commits take {size / 1e6:.0f} MB; the limit is {max_bytes / 1e6:.0f} MB"
+        return f"its commits take {size / 1e6:.1f} MB; the limit is {max_bytes / 1e6:.1f} MB"
+    refs, pack = _open(view.file.read_bytes())
     try:
-        hub.fetch(file, "+refs/fleet/*:refs/fleet/*")
+        hub.receive(pack, refs)
     except GitError as error:
         return f"its commits could not be taken: {error}"
     return ""
+
+
+def _open(bundle: bytes) -> tuple[dict[str, str], bytes]:
+    """The refs in a bundle's header, and its pack: gitformat-bundle(5)."""
+    header, _, pack = bundle.partition(b"\n\n")
+    lines = (line.partition(" ") for line in header.decode().splitlines())
+    return {name: sha for sha, _, name in lines if name.startswith("refs/fleet/")}, pack
 
 
 class _View:
@@ -101,18 +107,19 @@ class _View:
         (at / "config").write_bytes((hub.path / "config").read_bytes())
         (at / "objects").symlink_to(objects)
         hub.copy_shallow(at)
+        self.file = at / "work.bundle"  # in a folder made anew: no lock of a killed git
         self._at = at
         self._env = {name: agent_env[name] for name in PASSED_ON if name in agent_env}
 
-    def name(self, refs: Mapping[str, str]) -> None:
+    def bundle(self, refs: Mapping[str, str], base: str) -> Done:
         lines = (f"{sha} {name}\n" for name, sha in sorted(refs.items()))
         (self._at / "packed-refs").write_text("".join(lines))
+        return self._run("bundle", "create", "--quiet", str(self.file), "--all", "--not", base)
 
-    def run(self, *args: str, stdin: bytes = b"") -> Done:
-        return Git(git_dir=self._at).run(
-            *BELIEVE_OBJECTS_ONLY, *args, stdin=stdin, env=self._env, timeout_s=BUNDLE_S,
-            check=False,
-        )  # fmt: skip
+    def present(self, refs: Mapping[str, str]) -> dict[str, str]:
+        asked = "".join(f"{sha}\n" for sha in refs.values()).encode()
+        said = self._run("cat-file", "--batch-check=%(objectname)", stdin=asked).text.splitlines()
+        return {name: sha for name, sha in refs.items() if sha in said}
 
     def lost(self, shipment: Shipment, base: str) -> dict[str, str]:
         """What was amended or reset away. Most reflogs are a line that HEAD contains: no names."""
@@ -120,6 +127,12 @@ class _View:
             return {}
         kept = (f"^{sha}" for sha in (base, *shipment.refs.values()))
         asked = "".join(f"{word}\n" for word in (*shipment.past, *kept))
-        listed = self.run("rev-list", "--ignore-missing", "--stdin", stdin=asked.encode())
+        listed = self._run("rev-list", "--ignore-missing", "--stdin", stdin=asked.encode())
         lost = shipment.past.intersection(listed.text.split())
         return {salvaged(shipment.salvage_prefix, "past", sha): sha for sha in lost}
+
+    def _run(self, *args: str, stdin: bytes = b"") -> Done:
+        return Git(git_dir=self._at).run(
+            *BELIEVE_OBJECTS_ONLY, *args, stdin=stdin, env=self._env, timeout_s=BUNDLE_S,
+            check=False,
+        )  # fmt: skip

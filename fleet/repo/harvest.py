@@ -120,14 +120,19 @@ def _uncommitted_tree(hub: Hub, where: Where, parent: str, base: str) -> tuple[s
     git = Git(git_dir=hub.path, work_tree=where.workspace, index_file=index)
     if where.index is not None:
         shutil.copy2(where.index, index)  # with its time: git tells racy entries by it
+    problem = ""
     if where.index is None or parent != base:
-        git.run("read-tree", *(("-m",) if where.index else ()), parent)
+        args = ("read-tree", *(("-m",) if where.index else ()), parent)
+        done = git.run(*args, check=False)
+        problem = "" if done.ok else f"its tree cannot be checked out: {complaint(args, done)}"
     # In a submodule git would run `git status`, by the configuration the agent gave it: those
     # stay as they are in its commits, where policy sees them. New ones become gitlinks unopened.
     skipped = (f":(exclude,top,literal){path}" for path in _gitlinks(git, index))
     args = ("add", "--all", "--ignore-errors", "--", ".", *skipped)
     added = git.run(*args, check=False)
-    return git.run("write-tree").text, "" if added.ok else _unread(args, added)
+    if not problem and not added.ok:
+        problem = _unread(args, added)
+    return git.run("write-tree").text, problem
 
 
 def _gitlinks(git: Git, index: Path) -> list[str]:

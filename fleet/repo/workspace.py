@@ -84,7 +84,7 @@ def _copy_new(source: Path, into: Path, name: str) -> bool:
 
 def remove(at: Path, *, beneath: Path) -> None:
     """Remove a tree of ours, whatever an agent did to its permissions. Never follows a link."""
-    if at.parent.resolve() != beneath.resolve() or at.is_symlink():
+    if at.is_symlink() or at.resolve().parent != beneath.resolve():
         raise FleetError(f"{at} is not one of the workspaces in {beneath}: not removed")
     for _ in range(REMOVE_TRIES):  # something may still be writing: what stays is swept later
         shutil.rmtree(at, ignore_errors=True)

@@ -93,8 +93,11 @@ class Ledger:
         db, id_, epoch = self._db, candidate.id, candidate.epoch + 1
         row = db.one("SELECT spec, attempts FROM tasks WHERE id = ?", (id_,))
         assert row is not None
+        # Work whose worker died, or whose gate could not run for once, needs no second agent run.
         earlier = db.one(
-            "SELECT head FROM attempts WHERE task = ? AND epoch = ? AND outcome = 'abandoned'",
+            "SELECT a.head FROM attempts a JOIN tasks t ON t.id = a.task "
+            "WHERE a.task = ? AND a.epoch = ? AND (a.outcome = 'abandoned' "
+            "OR a.outcome = 'unproven' AND t.unproven = 1)",
             (id_, candidate.epoch),
         )
         db.write(

@@ -128,6 +128,9 @@ def _prove(fleet: Fleet, claim: Claim, head: str, by: Caller) -> Result:
         merge = proven_commit(fleet, task, claim.epoch, candidate, head=head, at=now)
         fleet.ledger.submitted(claim, base=base, merge=merge, now=now)
         return SUBMITTED
+    if report.base_at_fault:
+        why = f"the gate cannot run here: {report.note}"
+        return Result(outcome=Outcome.ABANDONED, reason=why, give_back=True, fault=why)
     return Result(
         outcome=Outcome.REJECTED if report.verdict is Verdict.FAIL else Outcome.UNPROVEN,
         reason=report.headline,

@@ -140,6 +140,23 @@ def test_no_gate_is_an_error_and_nothing_is_claimed(repository: Repository) -> N
     assert repository.states() == {"a": "pending"}
 
 
+def test_a_gate_that_cannot_run_on_the_base_pauses_the_fleet_instead_of_burning_tasks(
+    repository: Repository,
+) -> None:
+    repository.write("fleet.toml", CONFIG.format(agents=2, commands='["no-such-checker"]'))
+    repository.tasks(
+        {"id": "a", "prompt": writes("a.txt", "a")}, {"id": "b", "prompt": writes("b.txt", "b")}
+    )
+    done = repository.fleet("run")
+    assert done.returncode == 1
+    assert "no-such-checker" in done.stdout
+    assert "paused" in done.stdout
+    listed = json.loads(repository.fleet("task", "list", "--json").stdout)
+    assert {(entry["state"], entry["attempts"]) for entry in listed} == {("pending", 0)}
+    repository.write("fleet.toml", CONFIG.format(agents=2, commands='["python3 check.py"]'))
+    assert repository.fleet("run").returncode == 0
+
+
 def test_a_problem_in_any_file_refuses_the_run_before_the_first_claim(
     repository: Repository,
 ) -> None:

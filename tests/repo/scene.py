@@ -17,7 +17,15 @@ AT = 1_700_000_000
 
 def git(at: Path, *args: str, check: bool = True) -> str:
     """git as a person or an agent runs it, with HOME from the environment of the test."""
-    done = subprocess.run(["git", *args], cwd=at, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", *args],
+        cwd=at,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     if check and done.returncode:
         raise AssertionError(f"git {' '.join(args)}: {done.stderr}")
     return done.stdout.rstrip("\n")

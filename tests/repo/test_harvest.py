@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_a_harvest_that_was_killed_can_be_done_again(scene: Scene) -> None:
     write(attempt.work, {"two": "2"})
     scratch = attempt.root / "scratch"
     (scratch / "view.git").mkdir(parents=True)
-    for name in ("index", "index.lock", "work.bundle", "work.bundle.lock", "view.git/HEAD"):
+    for name in ("index", "index.lock", "view.git/work.bundle.lock", "view.git/HEAD"):
         (scratch / name).write_text("half")
     first = attempt.harvest()
     assert first.problem == ""
@@ -200,7 +201,14 @@ def test_too_big_a_bundle_is_a_problem_not_an_exception(scene: Scene) -> None:
     (attempt.work / "big").write_bytes(os.urandom(300_000))
     commit(attempt.work)
     got = attempt.harvest(max_bytes=100_000)
-    assert "its commits take 0 MB; the limit is" in got.problem
+    assert "its commits take 0.3 MB; the limit is 0.1 MB" in got.problem
+
+
+def test_many_objects_arrive_too(scene: Scene) -> None:
+    attempt = scene.attempt()
+    head = commit(attempt.work, {f"many/{n}": f"{n}" for n in range(150)})
+    assert attempt.harvest().head == head
+    assert len(scene.hub.list_files(head)) == 152
 
 
 def test_a_broken_repository_is_a_problem_and_its_files_are_kept(scene: Scene) -> None:
@@ -216,10 +224,14 @@ def test_a_broken_repository_is_a_problem_and_its_files_are_kept(scene: Scene) -
 
 def test_a_ref_to_nothing_does_not_spoil_the_rest(scene: Scene) -> None:
     attempt = scene.attempt()
+    git(attempt.work, "checkout", "--quiet", "-b", "side")
+    side = commit(attempt.work, {"side": "s"})
+    git(attempt.work, "checkout", "--quiet", "fleet/t.1")
     head = commit(attempt.work, {"one": "1"})
     write(attempt.work, {".git/refs/heads/dangling": "1" * 40 + "\n"})
     got = attempt.harvest()
     assert (got.head, got.problem) == (head, "")
+    assert attempt.salvaged() == {side}
 
 
 def test_a_repository_inside_it_is_left_for_policy_to_see(scene: Scene) -> None:
@@ -250,8 +262,6 @@ def test_work_that_cannot_be_named_is_never_reported_as_kept(scene: Scene) -> No
 
 
 def test_attempts_are_harvested_side_by_side(scene: Scene) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     attempts = [scene.attempt() for _ in range(6)]
     heads = [commit(attempt.work, {"n": str(attempt.epoch)}) for attempt in attempts]
     with ThreadPoolExecutor(6) as pool:

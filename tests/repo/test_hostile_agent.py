@@ -23,7 +23,7 @@ def ran(tmp_path: Path) -> Path:
 @pytest.fixture
 def trap(tmp_path: Path, ran: Path) -> Path:
     program = tmp_path / "trap"
-    program.write_text(f"#!/bin/sh\necho $0 $* >> {ran}\ncat\n")
+    program.write_text(f"#!/bin/sh\necho $0 $* >> {ran}\n")
     program.chmod(0o755)
     return program
 
@@ -53,7 +53,7 @@ def test_filters_hooks_and_drivers_of_its_own_never_run(
     for hook in HOOKS:
         write(attempt.work, {f".git/hooks/{hook}": trap.read_text()})
         (attempt.work / ".git/hooks" / hook).chmod(0o755)
-    git(attempt.work, "status")
+    git(attempt.work, "status", check=False)
     assert ran.exists()  # the traps work
     ran.unlink()
     got = attempt.harvest()

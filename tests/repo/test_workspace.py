@@ -157,9 +157,10 @@ def test_folders_an_agent_has_closed_are_removed(scene: Scene) -> None:
 
 
 def test_only_a_workspace_is_removed(scene: Scene) -> None:
-    attempt = scene.attempt()
-    (scene.folder / "link").symlink_to(attempt.root)
-    for wrong in (scene.folder, scene.folder / "link", attempt.work / ".." / ".." / ".."):
+    rooms = scene.folder / "in" / "rooms"
+    write(rooms / "a", {"file": "x"})
+    (rooms / "link").symlink_to(rooms / "a")
+    for wrong in (rooms, rooms / "link", rooms / "a/..", rooms / "a/../..", rooms / "a/file"):
         with pytest.raises(FleetError, match="not removed"):
-            workspace.remove(wrong, beneath=scene.folder)
-    assert attempt.work.exists()
+            workspace.remove(wrong, beneath=rooms)
+    assert (rooms / "a/file").exists()

@@ -99,6 +99,19 @@ def test_the_next_attempt_takes_over_work_handed_in_by_a_dead_worker(
     assert claimed(ledger).harvested == "abc"
 
 
+def test_work_the_gate_could_not_run_for_is_gated_once_more_without_the_agent(
+    db: Database, ledger: Ledger
+) -> None:
+    Roster(db).sync([a_task()], now=NOW)
+    for wanted in ("", "abc", ""):
+        db.write("UPDATE tasks SET not_before = 0")
+        claim = claimed(ledger)
+        assert claim.harvested == wanted
+        ledger.running(claim, agent="echo", base="b", now=NOW)
+        ledger.harvested(claim, head="abc", now=NOW)
+        end(ledger, claim, Outcome.UNPROVEN)
+
+
 def test_rejected_work_is_not_taken_over(db: Database, ledger: Ledger) -> None:
     Roster(db).sync([a_task()], now=NOW)
     claim = claimed(ledger)
