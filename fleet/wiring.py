@@ -5,6 +5,8 @@ It builds and connects. Decisions live below (policy, gate) or above (worker, la
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +20,7 @@ from fleet.core.profile import Profile
 from fleet.core.task import Task
 from fleet.gate.candidate import Candidate
 from fleet.gate.checks import Tools, find_tools
-from fleet.gate.cleanroom import CleanRoom
+from fleet.gate.cleanroom import Caller, CleanRoom
 from fleet.gate.environment import Environments, tools_in
 from fleet.gate.policy import Rules
 from fleet.gate.proof import Gate, checks_of
@@ -28,6 +30,7 @@ from fleet.repo.git import locate, require_version
 from fleet.repo.hub import Hub
 from fleet.repo.tip import accepted
 from fleet.store import profiles as profile_files
+from fleet.store.claims import is_held
 from fleet.store.controls import Controls
 from fleet.store.database import Database
 from fleet.store.layout import Layout, shipped_agents
@@ -38,6 +41,7 @@ from fleet.store.roster import Roster
 from fleet.store.schema import MIGRATIONS
 
 AUTHOR_NAME, AUTHOR_EMAIL = "fleet", "fleet@localhost"
+LANDINGS_S, LANDINGS_POLL_S = 5.0, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +143,19 @@ class Fleet:
     def take_tip(self) -> str:
         """The commit new work starts from and is proven on, in the hub."""
         return accepted(self.target, self.hub).commit
+
+    def await_landings(self, by: Caller) -> None:
+        """Until nothing is about to land that needs no more gating, or no lander lives."""
+        deadline, pause = time.monotonic() + LANDINGS_S, threading.Event()
+        while time.monotonic() < deadline and is_held(self.layout.lander_lock):
+            waiting = self.queue.waiting()
+            if not waiting:
+                return
+            tip = self.take_tip()
+            if not any(entry.base in (tip, "") or entry.merge == tip for entry in waiting):
+                return
+            by.check()
+            pause.wait(LANDINGS_POLL_S)
 
     def attempt_base(self, task: str, epoch: int) -> str:
         row = self.db.one("SELECT base FROM attempts WHERE task = ? AND epoch = ?", (task, epoch))

@@ -39,7 +39,8 @@ class Finding:
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}: " if self.path else ""
-        return f"[{self.check}] {where}{self.message}"
+        check = self.check if len(self.check) <= 24 else self.check[:23] + "…"
+        return f"[{check}] {where}{self.message}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from fleet.repo.hub import Hub
 from fleet.store.claims import Held, is_held, try_hold
 from fleet.store.layout import Layout
 
-SLOT_POLL_S = 0.05
+SLOT_POLL_S, SHORTEST_POLL_S = 0.1, 0.005
 
 
 class Interrupted(Exception):
@@ -52,20 +53,8 @@ class CleanRoom:
     slots: int
 
     @contextmanager
-    def open(self, tree: str, by: Caller) -> Iterator[Checkout]:
-        """A slot and a fresh checkout of `tree`, in that order: checkouts cost disk."""
-        with self._slot(by):
-            folder = Path(tempfile.mkdtemp(prefix="gate-", dir=self.layout.workspaces))
-            try:
-                place = folder / "checkout"
-                place.mkdir(mode=0o700)
-                self.hub.materialise(tree, place)
-                yield Checkout(self, place, by)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    @contextmanager
-    def _slot(self, by: Caller) -> Iterator[None]:
+    def slot(self, by: Caller) -> Iterator[None]:
+        """The right to run a gate now. Whoever has waited longer asks more often."""
         ahead = try_hold(self.layout.gate_first) if by.first else None
         try:
             slot = self._wait_for_slot(by)
@@ -75,8 +64,20 @@ class CleanRoom:
         with slot:
             yield
 
+    @contextmanager
+    def open(self, tree: str, by: Caller) -> Iterator[Checkout]:
+        """A fresh checkout of `tree`, for somebody who has a slot."""
+        folder = Path(tempfile.mkdtemp(prefix="gate-", dir=self.layout.workspaces))
+        try:
+            place = folder / "checkout"
+            place.mkdir(mode=0o700)
+            self.hub.materialise(tree, place)
+            yield Checkout(self, place, by)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _wait_for_slot(self, by: Caller) -> Held:
-        pause = threading.Event()
+        pause, began = threading.Event(), time.monotonic()
         while True:
             if by.first or not is_held(self.layout.gate_first):
                 for number in range(self.slots):
@@ -84,7 +85,7 @@ class CleanRoom:
                     if held is not None:
                         return held
             by.check()
-            pause.wait(SLOT_POLL_S)
+            pause.wait(max(SLOT_POLL_S / (1 + time.monotonic() - began), SHORTEST_POLL_S))
 
 
 class Checkout:

@@ -51,10 +51,15 @@ class Gate:
         """Judge the last candidate's tree against the first one's base.
 
         One candidate is an attempt; several are a batch, each built on the one before. `extra`
-        are the tasks' own commands. A PASS is durable before this returns. Raises `Interrupted`.
+        are the tasks' own commands. The caller has a gate slot, unless the report `is_known`.
+        A PASS is durable before this returns. Raises `Interrupted`.
         """
         place = self.environments.ensure(candidates[-1].tree, by)
         return self.inside(place)._prove(candidates, extra, by)
+
+    def is_known(self, tree: str, extra: Sequence[str], by: Caller) -> bool:
+        """Whether this tree was gated before, in this very way."""
+        return self.inside(self.environments.ensure(tree, by))._known(tree, extra) is not None
 
     def _prove(
         self, candidates: Sequence[Candidate], extra: Sequence[str], by: Caller

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 from fleet import control
 from fleet.core.event import Event, Kind
-from fleet.core.report import Verdict
+from fleet.core.report import GateReport, Verdict
 from fleet.gate.candidate import Candidate
 from fleet.gate.cleanroom import Caller
 from fleet.repo import merge
@@ -114,7 +115,9 @@ class Branch:
             return None
         base_tree = fleet.hub.tree_of(tip.landed)
         candidate = Candidate(base=tip.landed, base_tree=base_tree, tree=merged.tree)
-        report = fleet.gate.prove([candidate], extra=(), by=self._by)
+        with fleet.gate.room.slot(self._by):
+            report = fleet.gate.prove([candidate], extra=(), by=self._by)
+        self.tell_gated(report, [])
         if report.verdict is not Verdict.PASS:
             self._give_up(f"the merge of the two does not pass: {report.headline}")
             return None
@@ -147,6 +150,20 @@ class Branch:
         return (
             f"your checkout of {branch} has changes of its own, so results wait on fleet/landed: "
             f"commit or stash them, or `git merge --ff-only fleet/landed`"
+        )
+
+    def tell_gated(self, report: GateReport, tasks: Sequence[str]) -> None:
+        """A gate of the lander's own: which tasks it was about, and how it went."""
+        events.emit(
+            self._fleet.db,
+            Event(
+                kind=Kind.GATED,
+                at=time.time(),
+                worker="lander",
+                verdict=report.verdict,
+                reason=" ".join((f"{len(tasks)} merged: {', '.join(tasks)}.", report.headline)),
+                number=round(report.seconds, 3),
+            ),
         )
 
     def _tell(self, kind: Kind, commit: str, reason: str) -> None:

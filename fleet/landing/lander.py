@@ -13,6 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from fleet import control
@@ -88,11 +89,7 @@ class Lander:
         stack = self._stack(batch, tip)
         if not stack:
             return
-        report = self._fleet.gate.prove(
-            [stacked.candidate for stacked in stack],
-            extra=[command for stacked in stack for command in stacked.submission.task.gate],
-            by=self._by,
-        )
+        report = self._prove(stack)
         if report.verdict is Verdict.PASS:
             self._land([(stacked.submission, stacked.commit) for stacked in stack], tip)
         elif report.base_at_fault:
@@ -107,6 +104,16 @@ class Lander:
             now_at = self._branch.look()
             if now_at is not None:
                 self._settle([stacked.submission for stacked in stack[middle:]], now_at)
+
+    def _prove(self, stack: Sequence[Stacked]) -> GateReport:
+        gate = self._fleet.gate
+        extra = [command for stacked in stack for command in stacked.submission.task.gate]
+        candidates = [stacked.candidate for stacked in stack]
+        known = gate.is_known(candidates[-1].tree, extra, self._by)
+        with nullcontext() if known else gate.room.slot(self._by):
+            report = gate.prove(candidates, extra=extra, by=self._by)
+        self._branch.tell_gated(report, [stacked.submission.task.id for stacked in stack])
+        return report
 
     def _stack(self, batch: Sequence[Submission], tip: Tip) -> list[Stacked]:
         """Merge each onto the one before. What does not merge with the tip itself goes back;

@@ -31,6 +31,7 @@ class Shipment:
     """What is to be in the hub, and under which names."""
 
     refs: Mapping[str, str]
+    head_ref: str
     past: frozenset[str]  # named only where no ref reaches them
     salvage_prefix: str
 
@@ -45,9 +46,8 @@ def pack(found: Found, *, base: str, ref: str, salvage_prefix: str) -> Shipment:
     }
     if found.head and found.head != base:
         refs[ref] = found.head
-    return Shipment(
-        refs=refs, past=found.past - {base, *refs.values()}, salvage_prefix=salvage_prefix
-    )
+    past = found.past - {base, *refs.values()}
+    return Shipment(refs=refs, head_ref=ref, past=past, salvage_prefix=salvage_prefix)
 
 
 def salvaged(prefix: str, name: str, sha: str) -> str:
@@ -73,11 +73,14 @@ def carry(
     if not named:
         return ""
     made = view.bundle(named, base)
+    problem = ""
     if not made.ok and (there := view.present(named)) != named:
         made = view.bundle(there, base)  # one ref to a missing object fails all of them
+        if shipment.head_ref in named and shipment.head_ref not in there:
+            problem = "its HEAD is a commit that its repository does not have"
     if not made.ok:
         if b"empty bundle" in made.err:
-            return ""  # it names only commits the hub has
+            return problem  # it names only commits the hub has
         return f"its commits could not be read: {complaint(('bundle',), made)}"
     size = view.file.stat().st_size
     if size > max_bytes:
@@ -87,7 +90,7 @@ def carry(
         hub.receive(pack, refs)
     except GitError as error:
         return f"its commits could not be taken: {error}"
-    return ""
+    return problem
 
 
 def _open(bundle: bytes) -> tuple[dict[str, str], bytes]:

@@ -2,11 +2,14 @@
 
 Git runs here by the user's own settings, since line endings and filters such as LFS make the files
 what they are; only hooks and fsmonitor stay off. A two-tree `read-tree` moves index and files, and
-refuses as a whole if it would touch what the user has changed, or any file git does not track.
+refuses as a whole if it would touch what the user has changed. It takes ignored files for
+expendable, and writes over a `.env`: those are looked for first.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +35,12 @@ class Checkout:
         return done.ok and not done.out
 
     def may_follow(self, old: str, new: str) -> bool:
-        """Clean, and no untracked file in the way: a dry run of the move says so."""
-        return self.is_clean() and self._read_tree("--dry-run", old, new)
+        """Clean, and no untracked file in the way."""
+        return (
+            self.is_clean()
+            and not self._has_ignored_in_the_way(old, new)
+            and self._read_tree("--dry-run", old, new)
+        )
 
     def follow(self, old: str, new: str) -> bool:
         return self._read_tree(old, new)
@@ -42,10 +49,33 @@ class Checkout:
         """Whether the index is still that of `commit`, wherever HEAD is by now."""
         return self.git.run("diff-index", "--cached", "--quiet", commit, check=False).ok
 
+    def _has_ignored_in_the_way(self, old: str, new: str) -> bool:
+        listed = self.git.run("diff-tree", "-r", "-z", "--name-status", "--no-renames", old, new)
+        fields = [os.fsdecode(field) for field in listed.out.split(b"\0")]
+        kinds = dict(zip(fields[1::2], fields[::2], strict=False))
+        goes = {path for path, kind in kinds.items() if kind == "D"}
+        return any(
+            found not in goes
+            for path, kind in kinds.items()
+            if kind == "A"
+            for found in _files_at(self.path, path)
+        )
+
     def _read_tree(self, *args: str) -> bool:
         # It goes by the times of files, which may have changed when their content has not.
         self.git.run("update-index", "-q", "--refresh", check=False)
         return self.git.run("read-tree", "-m", "-u", *args, check=False).ok
+
+
+def _files_at(top: Path, path: str) -> Iterator[str]:
+    """What has to go for a file to be at `path`: one that is there, or one above, or a folder's."""
+    for place in (top / path, *(top / path).parents):
+        if place == top:
+            break
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            yield str(place.relative_to(top))
+    for folder, _, files in os.walk(top / path):
+        yield from (str(Path(folder, file).relative_to(top)) for file in files)
 
 
 def at(path: Path) -> Checkout:

@@ -36,7 +36,8 @@ def merge(hub: Hub, ours: str, theirs: str) -> Merged:
         "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs,
         check=False,
     )  # fmt: skip
-    if done.code not in (0, CONFLICT):
+    # It ends in 1 for a commit that is not there too, but then it names no tree.
+    if done.code not in (0, CONFLICT) or not done.out:
         raise GitError(complaint(("merge-tree",), done))
     tree, *paths = done.out.rstrip(b"\0").split(b"\0")
     conflicts = tuple(dict.fromkeys(os.fsdecode(path) for path in paths if path))

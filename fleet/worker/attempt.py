@@ -113,20 +113,36 @@ def _agent_failed(profile: Profile, ended: Ended, work: Harvest) -> Result | Non
 
 
 def _prove(fleet: Fleet, claim: Claim, head: str, by: Caller) -> Result:
-    """Merge onto the tip as it is now, gate exactly that tree, and submit what passed."""
-    base = fleet.take_tip()
-    task = claim.task
-    candidate = build(
-        fleet.hub, task, base=base, head=head, rules=fleet.rules, checks=fleet.gate.checks
-    )
-    if not candidate.stands:
-        return _not_standing(candidate)
-    report = fleet.gate.prove([candidate], extra=task.gate, by=by)
-    _tell(fleet, claim, report)
+    """Merge onto the tip as it is now, gate exactly that tree, and submit what passed.
+
+    The tip is taken once a slot is held, after what needs no more gating has landed: a proof on an
+    older tip would have to be made again.
+    """
+    with fleet.gate.room.slot(by):
+        fleet.await_landings(by)
+        base = fleet.take_tip()
+        candidate = build(
+            fleet.hub,
+            claim.task,
+            base=base,
+            head=head,
+            rules=fleet.rules,
+            checks=fleet.gate.checks,
+        )
+        if not candidate.stands:
+            return _not_standing(candidate)
+        report = fleet.gate.prove([candidate], extra=claim.task.gate, by=by)
+        _tell(fleet, claim, report)
+        return _judged(fleet, claim, candidate, head, report)
+
+
+def _judged(
+    fleet: Fleet, claim: Claim, candidate: Candidate, head: str, report: GateReport
+) -> Result:
     if report.verdict is Verdict.PASS:
         now = time.time()
-        merge = proven_commit(fleet, task, claim.epoch, candidate, head=head, at=now)
-        fleet.ledger.submitted(claim, base=base, merge=merge, now=now)
+        merge = proven_commit(fleet, claim.task, claim.epoch, candidate, head=head, at=now)
+        fleet.ledger.submitted(claim, base=candidate.base, merge=merge, now=now)
         return SUBMITTED
     if report.base_at_fault:
         why = f"the gate cannot run here: {report.note}"

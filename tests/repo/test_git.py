@@ -37,7 +37,7 @@ def test_a_bare_repository_has_no_checkout(tmp_path: Path) -> None:
 
 
 def test_no_repository_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(FleetError, match="is in no git repository: .*git init"):
+    with pytest.raises(FleetError, match=r"is in no git repository: .*git init"):
         locate(tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_an_inherited_git_environment_does_not_lead_elsewhere(
 
 def test_a_failure_names_the_command_and_what_git_said(tmp_path: Path) -> None:
     top = a_repository(tmp_path / "repo")
-    with pytest.raises(GitError, match="^git rev-parse: fatal: "):
+    with pytest.raises(GitError, match=r"^git rev-parse: fatal: "):
         Git(git_dir=top / ".git").run("rev-parse", "--verify", "no-such-thing")
 
 

@@ -217,7 +217,7 @@ def _listing(top: Path) -> dict[str, tuple[int, bytes]]:
     for path in top.rglob("*"):
         name = str(path.relative_to(top))
         if path.is_symlink():
-            found[name] = (0, os.readlink(path).encode())
+            found[name] = (0, os.fsencode(path.readlink()))
         elif path.is_file():
             found[name] = (path.stat().st_mode & 0o100, path.read_bytes())
     return found
