@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.opening import Seen, view
 from fleet.cli.output import say, say_json
+from fleet.config import Config
 from fleet.core.errors import Exit, FleetError
 
 Finding = tuple[bool, str]
@@ -47,6 +47,7 @@ def _audit() -> Iterator[Finding]:
 
 def _examine() -> Iterator[Finding]:
     """Each step only when the one before it went well enough to ask."""
+    from fleet.cli.opening import view
     from fleet.repo.git import require_version
     from fleet.store.profiles import missing_program
 
@@ -63,7 +64,7 @@ def _examine() -> Iterator[Finding]:
             yield False, str(problem)
     else:
         yield True, f"{len(seen.files.tasks)} tasks in {seen.task_folder}"
-    yield from _gate(seen)
+    yield from _gate(seen.config, seen.layout.top)
     try:
         profiles = seen.profiles()
         seen.check_agents()
@@ -77,16 +78,14 @@ def _examine() -> Iterator[Finding]:
     yield from _processes()
 
 
-def _gate(seen: Seen) -> Iterator[Finding]:
+def _gate(config: Config, top: Path) -> Iterator[Finding]:
     from fleet.gate.checks import find_tools
     from fleet.gate.proof import checks_of
 
-    settings = seen.config.gate
+    settings = config.gate
     try:
         checks = checks_of(settings.commands)
-        tools = find_tools(
-            wanted_python=settings.python, top=seen.layout.top, search=seen.config.env.path
-        )
+        tools = find_tools(wanted_python=settings.python, top=top, search=config.env.path)
     except FleetError as error:
         yield False, str(error)
         return
