@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def test_an_untracked_file_in_the_way_blocks(scene: Scene, *, ignored: bool) -> 
     write(scene.top, {"new": "mine"})
     assert scene.target.advance(old, new) is Advance.BLOCKED
     assert scene.target.tip() == old
+    assert "fleet" not in git(scene.top, "reflog", "main")  # seen before anything moved
     assert (scene.top / "new").read_text() == "mine"
 
 
@@ -104,7 +106,7 @@ def test_ignored_files_where_a_folder_or_file_is_to_be_block(scene: Scene, mine:
 
 def test_touched_files_with_the_same_content_do_not_block(scene: Scene) -> None:
     old, new = _sent(scene)
-    write(scene.top, {"a.txt": "a\n"})
+    os.utime(scene.top / "a.txt", (1, 1))
     assert scene.target.advance(old, new) is Advance.MOVED
     assert _status(scene.top) == ""
 

@@ -68,18 +68,6 @@ def test_the_agents_own_index_does_not_matter(scene: Scene) -> None:
     assert scene.hub.read_file(got.head, "staged") == b"s"
 
 
-def test_an_edit_of_the_same_size_within_the_same_tick_is_seen(scene: Scene) -> None:
-    attempt = scene.attempt()
-    path, index = attempt.work / "a.txt", attempt.root / "index"
-    before = path.stat()
-    path.write_text("z\n")
-    # All clocks agree: only that the index is no younger than the file tells of the change.
-    os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
-    os.utime(index, ns=(before.st_mtime_ns, before.st_mtime_ns))
-    git(scene.hub.path, "config", "core.trustctime", "false")
-    assert attempt.harvest().changed
-
-
 def test_without_the_copied_index_the_result_is_the_same(scene: Scene) -> None:
     attempt = scene.attempt()
     (attempt.root / "index").unlink()

@@ -130,6 +130,8 @@ def test_a_file_that_became_a_folder_is_taken_back(scene: Scene) -> None:
     trees = [scene.hub.tree_of(rev) for rev in (attempt.base, head)]
     paths = ("file/inside", "file", "folder", "folder/x")
     assert overlay(scene.hub, trees[1], trees[0], paths) == trees[0]
+    alone = overlay(scene.hub, trees[1], trees[0], ("file",))
+    assert scene.hub.list_files(alone)[1:] == ("file", "folder", "sub/b.txt")
 
 
 def test_nothing_is_left_in_the_hub_by_an_overlay(scene: Scene) -> None:
