@@ -62,6 +62,13 @@ class Target:
     def landed(self) -> str | None:
         return self._read(LANDED)
 
+    def tips(self) -> tuple[str | None, str | None]:
+        """The branch and fleet/landed, by one question."""
+        asked = ("for-each-ref", "--format=%(refname) %(objectname)", self.ref, LANDED)
+        lines = self.git.run(*asked).text.splitlines()
+        found = {name: commit for name, _, commit in (line.partition(" ") for line in lines)}
+        return found.get(self.ref), found.get(LANDED)
+
     def set_landed(self, new: str, old: str | None) -> bool:
         """Point fleet/landed; False if it was not at `old`."""
         args = ("update-ref", LANDED, new, old or "")

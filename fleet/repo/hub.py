@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from fleet.process.command import Done
@@ -20,6 +22,7 @@ from fleet.repo.git import Git, GitError, complaint
 
 TIP = "refs/fleet/base/"  # one ref a commit taken from the user: old bases stay reachable
 CLONE_S = 1800.0
+OBJECT_ID = re.compile(r"[0-9a-f]{40,64}")
 UNPACK_LIMIT = 100  # objects, as in git: a pack for every attempt would slow down every lookup
 PACK_COUNT = slice(8, 12)  # gitformat-pack(5)
 # Whoever owns the user's repository: `locate` has asked git whether that is to be trusted.
@@ -63,7 +66,11 @@ class Hub:
                 aside.rename(self.path)
 
     def has(self, commit: str) -> bool:
-        return self.git.run("cat-file", "-e", f"{commit}^{{commit}}", check=False).ok
+        try:
+            _look_up(self.path, commit)
+        except LookupError:
+            return False
+        return True
 
     def take(self, source_common_dir: Path, commit: str) -> str:
         """Bring a commit of the user's own repository, which is trusted, and keep it."""
@@ -93,6 +100,9 @@ class Hub:
             shutil.copyfile(self.path / "shallow", git_dir / "shallow")
 
     def tree_of(self, commit: str) -> str:
+        """The tree of a commit, or of a tree; asked once for each object id."""
+        if OBJECT_ID.fullmatch(commit):
+            return _tree_of(self.path, commit)
         return self.git.run("rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}").text
 
     def read_ref(self, ref: str) -> str | None:
@@ -137,6 +147,19 @@ class Hub:
             return git.run("read-tree", "-m", "-u", tree)
         finally:
             index.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=4096)
+def _look_up(path: Path, commit: str) -> None:
+    """Only finds are remembered: what the hub has it keeps."""
+    if not Git(git_dir=path).run("cat-file", "-e", f"{commit}^{{commit}}", check=False).ok:
+        raise LookupError(commit)
+
+
+@lru_cache(maxsize=4096)
+def _tree_of(path: Path, commit: str) -> str:
+    git = Git(git_dir=path)
+    return git.run("rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}").text
 
 
 def _make(at: Path, source_common_dir: Path) -> None:

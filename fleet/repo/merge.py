@@ -110,7 +110,7 @@ def overlay(hub: Hub, tree: str, from_tree: str, paths: Sequence[str]) -> str:
     try:
         git.run("read-tree", tree)
         lines = b"\0".join((*removed, *entries.values(), b""))
-        git.run("update-index", "-z", "--replace", "--index-info", stdin=lines)
+        git.run("update-index", "-z", "--index-info", stdin=lines)
         return git.run("write-tree").text
     finally:
         index.unlink(missing_ok=True)

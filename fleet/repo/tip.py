@@ -23,13 +23,12 @@ class Tip:
 
 def accepted(target: Target, hub: Hub) -> Tip:
     """Read it, and make sure the hub has it."""
-    users = target.tip()
+    users, landed = target.tips()
     if users is None:
         raise FleetError(
             f"branch {target.branch!r} has no commit yet: make a first commit, then run fleet again"
         )
     _bring(target, hub, users)
-    landed = target.landed()
     if landed is None:
         return Tip(commit=users, users=users, landed=None)
     _bring(target, hub, landed)

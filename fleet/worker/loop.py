@@ -62,15 +62,18 @@ class Worker:
     def run(self) -> None:
         """Until told to stop, left alone by the coordinator, or out of work."""
         while not self._should_leave():
-            taken = self._claimer.next() if self._may_claim() else None
+            taken = self.claim() if self._orders.may_claim else None
             if taken is not None:
-                self._work(taken)
+                self.work(taken)
             elif self._out_of_work():
                 return
             else:
                 self._stop.wait(IDLE_S)
 
-    def _work(self, taken: Taken) -> None:
+    def claim(self) -> Taken | None:
+        return self._claimer.next()
+
+    def work(self, taken: Taken) -> None:
         """One attempt under its lock, and what becomes of it."""
         claim = taken.claim
         self._why = None
@@ -147,9 +150,6 @@ class Worker:
         if agents is not None and number > agents:
             return True
         return not is_held(self._fleet.layout.coordinator_lock)
-
-    def _may_claim(self) -> bool:
-        return self._orders.may_claim
 
     def _out_of_work(self) -> bool:
         """By hand: nothing can become ready any more without a lander, or nothing is open."""

@@ -1,0 +1,185 @@
+"""What fleet itself costs a task, beside the bare git commands for the same work.
+
+    .venv/bin/python scripts/bench/overhead.py [--tasks 40] [--files 400] [--commands]
+
+One process claims, makes a workspace, starts an agent that writes one file, harvests, merges,
+submits and lands, task after task; the gate says yes at once. The baseline makes the same clone,
+starts the same agent, commits, merges and lands with git alone, in the same run, on a repository
+of its own. `--commands` lists the git commands fleet ran, by verb. Asserts nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from fleet.core.report import GateReport, Verdict
+from fleet.gate.candidate import Candidate
+from fleet.gate.cleanroom import Caller
+from fleet.gate.proof import Gate
+from fleet.landing.branch import Branch
+from fleet.landing.lander import Lander
+from fleet.process import command
+from fleet.process.identity import myself
+from fleet.process.stop import StopFlag
+from fleet.process.tree import become_subreaper
+from fleet.repo import git as git_module
+from fleet.wiring import Fleet, open_fleet
+from fleet.worker.loop import Post, Worker
+from fleet.worker.preflight import take_tasks
+
+IDENTITY = ("-c", "user.name=b", "-c", "user.email=b@localhost")
+RAN: Counter[str] = Counter()
+
+
+class FreeGate(Gate):
+    """A gate that costs nothing: what is measured is everything else."""
+
+    def prove(
+        self, candidates: Sequence[Candidate], *, extra: Sequence[str], by: Caller
+    ) -> GateReport:
+        top, base = candidates[-1].tree, candidates[0].base_tree
+        self.reports.passed(top, base=base, now=time.time())
+        return GateReport(verdict=Verdict.PASS)
+
+
+def git(*words: str, cwd: Path, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=cwd, check=True, capture_output=True, text=True, env=env
+    )
+    return done.stdout.strip()
+
+
+def make_repository(top: Path, files: int, tasks: int) -> None:
+    (top / "tasks").mkdir(parents=True)
+    (top / "agents").mkdir()
+    (top / "agents" / "touch.toml").write_text('command = ["touch", "made-by-{task}.txt"]\n')
+    entries = [f'[[tasks]]\nid = "t{n}"\nprompt = "touch"\n' for n in range(tasks)]
+    (top / "tasks" / "t.toml").write_text("\n".join(entries))
+    (top / "fleet.toml").write_text('[fleet]\nagent = "touch"\n[gate]\ncommands = ["true"]\n')
+    for number in range(files):
+        path = top / f"folder{number % 20}" / f"file{number}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"file {number}\n" * 20)
+    git("init", "-q", "-b", "main", cwd=top)
+    git("add", "-A", cwd=top)
+    git(*IDENTITY, "commit", "-qm", "first", cwd=top)
+
+
+def with_fleet(folder: Path, files: int, tasks: int) -> list[float]:
+    """Seconds of each task."""
+    top = folder / "ours"
+    make_repository(top, files, tasks)
+    fleet = open_fleet(top, {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")})
+    take_tasks(fleet)
+    gate = fleet.gate
+    free = FreeGate(
+        room=gate.room, reports=gate.reports, checks=gate.checks, environments=gate.environments
+    )
+    fleet.__dict__["gate"] = free
+    with StopFlag() as stop:
+        worker = Worker(fleet, Post(owner=myself("bench"), number=None), stop, random.Random(1))
+        by = Caller(mark="bench/lander", stopped=lambda: None)
+        lander = Lander(fleet, Branch(fleet, by), by, random.Random(1))
+        lander.turn()
+        times = [_one(worker, lander) for _ in range(tasks)]
+    _check(fleet, tasks)
+    fleet.close()
+    return times
+
+
+def _one(worker: Worker, lander: Lander) -> float:
+    began = time.perf_counter()
+    taken = worker.claim()
+    assert taken is not None
+    worker.work(taken)
+    lander.turn()
+    return time.perf_counter() - began
+
+
+def _check(fleet: Fleet, tasks: int) -> None:
+    counts = fleet.roster.counts()
+    assert counts.merged == tasks, counts
+
+
+def with_git(folder: Path, files: int, tasks: int) -> list[float]:
+    """The same work by hand: clone, agent, commit, merge, land."""
+    top, hub = folder / "bare", folder / "hub.git"
+    make_repository(top, files, tasks)
+    git("clone", "-q", "--bare", "--no-local", str(top), str(hub), cwd=folder)
+    return [_by_hand(folder / f"w{n}", hub, top, n) for n in range(tasks)]
+
+
+def _by_hand(at: Path, hub: Path, top: Path, number: int) -> float:
+    began = time.perf_counter()
+    base = git("rev-parse", "refs/heads/main", cwd=top)
+    at.mkdir()
+    git("init", "-q", "--template=", cwd=at)
+    (at / ".git/objects/info").mkdir(exist_ok=True)
+    (at / ".git/objects/info/alternates").write_text(f"{hub}/objects\n")
+    git("update-ref", "refs/heads/work", base, cwd=at)
+    git("symbolic-ref", "HEAD", "refs/heads/work", cwd=at)
+    git("read-tree", "-m", "-u", "HEAD", cwd=at)
+    subprocess.run(["touch", f"made-by-t{number}.txt"], cwd=at, check=True)
+    env = {**os.environ, "GIT_DIR": str(hub), "GIT_WORK_TREE": str(at)}
+    env |= {"GIT_INDEX_FILE": str(at / ".git/index")}
+    git("add", "-A", cwd=at, env=env)
+    tree = git("write-tree", cwd=at, env=env)
+    head = git(*IDENTITY, "commit-tree", tree, "-p", base, "-m", "work", cwd=hub)
+    git("update-ref", f"refs/attempts/{number}", head, cwd=hub)
+    merged = git("merge-tree", "--write-tree", base, head, cwd=hub)
+    git("diff-tree", "-r", base, merged, cwd=hub)
+    landed = git(*IDENTITY, "commit-tree", merged, "-p", base, "-p", head, "-m", "land", cwd=hub)
+    git("update-ref", "refs/heads/main", landed, cwd=hub)
+    git("fetch", "-q", str(hub), f"+{landed}:refs/incoming", cwd=top)
+    git("status", "--porcelain", "--untracked-files=no", cwd=top)
+    git("update-ref", "refs/heads/main", landed, base, cwd=top)
+    git("read-tree", "-m", "-u", base, landed, cwd=top)
+    shutil.rmtree(at)
+    return time.perf_counter() - began
+
+
+def _count_commands() -> None:
+    """Note every git command that fleet runs from here on."""
+    plain = command.run
+
+    def noted(argv: Sequence[str], **options: object) -> command.Done:
+        verb = next((w for w in argv[1:] if not w.startswith("-") and "=" not in w), "")
+        RAN[verb] += 1
+        return plain(argv, **options)  # type: ignore[arg-type]
+
+    git_module.run = noted  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tasks", type=int, default=40)
+    parser.add_argument("--files", type=int, default=400)
+    parser.add_argument("--commands", action="store_true")
+    options = parser.parse_args()
+    become_subreaper()
+    with tempfile.TemporaryDirectory(prefix="fleet-bench-") as name:
+        bare = with_git(Path(name), options.files, options.tasks)
+        if options.commands:
+            _count_commands()
+        ours = with_fleet(Path(name), options.files, options.tasks)
+    middle = statistics.median(bare)
+    print(f"load {os.getloadavg()[0]:.1f}, {options.files} files, medians of {options.tasks} tasks")
+    for title, times in (("bare git", bare), ("fleet", ours)):
+        print(f"  {title:9} {statistics.median(times) * 1000:6.1f} ms  "
+              f"{statistics.median(times) / middle:.2f}")  # fmt: skip
+    for verb, number in RAN.most_common():
+        print(f"    {number / options.tasks:5.2f} x git {verb}")
+
+
+if __name__ == "__main__":
+    main()
