@@ -3,9 +3,10 @@
     .venv/bin/python scripts/bench/overhead.py [--tasks 40] [--files 400] [--commands]
 
 One process claims, makes a workspace, starts an agent that writes one file, harvests, merges,
-submits and lands, task after task; the gate says yes at once. The baseline makes the same clone,
-starts the same agent, commits, merges and lands with git alone, in the same run, on a repository
-of its own. `--commands` lists the git commands fleet ran, by verb. Asserts nothing.
+submits and lands, task after task; the gate says yes at once. Two baselines in the same run, each
+on a repository of its own: the git commands fleet runs, bare and in the same order, around the same
+agent; and the least git that could do the work, without looking at anything first. `--commands`
+lists what fleet ran, by verb. Asserts nothing.
 """
 
 from __future__ import annotations
@@ -111,17 +112,24 @@ def _check(fleet: Fleet, tasks: int) -> None:
     assert counts.merged == tasks, counts
 
 
-def with_git(folder: Path, files: int, tasks: int) -> list[float]:
+def with_git(folder: Path, files: int, tasks: int, *, same: bool) -> list[float]:
     """The same work by hand: clone, agent, commit, merge, land."""
-    top, hub = folder / "bare", folder / "hub.git"
+    top, hub = folder / f"bare-{same}", folder / f"hub-{same}.git"
     make_repository(top, files, tasks)
     git("clone", "-q", "--bare", "--no-local", str(top), str(hub), cwd=folder)
-    return [_by_hand(folder / f"w{n}", hub, top, n) for n in range(tasks)]
+    return [_by_hand(folder / f"w-{same}-{n}", hub, top, n, same=same) for n in range(tasks)]
 
 
-def _by_hand(at: Path, hub: Path, top: Path, number: int) -> float:
+def _by_hand(at: Path, hub: Path, top: Path, number: int, *, same: bool) -> float:
     began = time.perf_counter()
+
+    def also(*words: str, cwd: Path) -> None:
+        """What fleet looks at besides."""
+        if same:
+            git(*words, cwd=cwd)
+
     base = git("rev-parse", "refs/heads/main", cwd=top)
+    also("cat-file", "-e", base, cwd=hub)
     at.mkdir()
     git("init", "-q", "--template=", cwd=at)
     (at / ".git/objects/info").mkdir(exist_ok=True)
@@ -136,13 +144,26 @@ def _by_hand(at: Path, hub: Path, top: Path, number: int) -> float:
     tree = git("write-tree", cwd=at, env=env)
     head = git(*IDENTITY, "commit-tree", tree, "-p", base, "-m", "work", cwd=hub)
     git("update-ref", f"refs/attempts/{number}", head, cwd=hub)
+    also("for-each-ref", "refs/heads", cwd=top)
     merged = git("merge-tree", "--write-tree", base, head, cwd=hub)
     git("diff-tree", "-r", base, merged, cwd=hub)
+    also("rev-parse", f"{base}^{{tree}}", cwd=hub)
+    also("cat-file", "-s", merged, cwd=hub)
+    also("ls-tree", "-r", base, cwd=hub)
     landed = git(*IDENTITY, "commit-tree", merged, "-p", base, "-p", head, "-m", "land", cwd=hub)
     git("update-ref", "refs/heads/main", landed, cwd=hub)
+    also("for-each-ref", "refs/heads", cwd=top)
+    also("rev-parse", "refs/heads/main", cwd=hub)
     git("fetch", "-q", str(hub), f"+{landed}:refs/incoming", cwd=top)
+    also("rev-parse", "refs/heads/main", cwd=top)
+    also("worktree", "list", "--porcelain", cwd=top)
+    also("rev-parse", "--git-dir", cwd=top)
+    also("update-index", "-q", "--refresh", cwd=top)
+    also("diff-tree", "-r", base, landed, cwd=top)
+    also("read-tree", "-m", "-u", "--dry-run", base, landed, cwd=top)
     git("status", "--porcelain", "--untracked-files=no", cwd=top)
     git("update-ref", "refs/heads/main", landed, base, cwd=top)
+    also("update-index", "-q", "--refresh", cwd=top)
     git("read-tree", "-m", "-u", base, landed, cwd=top)
     shutil.rmtree(at)
     return time.perf_counter() - began
@@ -168,13 +189,14 @@ def main() -> None:
     options = parser.parse_args()
     become_subreaper()
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as name:
-        bare = with_git(Path(name), options.files, options.tasks)
+        least = with_git(Path(name), options.files, options.tasks, same=False)
+        bare = with_git(Path(name), options.files, options.tasks, same=True)
         if options.commands:
             _count_commands()
         ours = with_fleet(Path(name), options.files, options.tasks)
     middle = statistics.median(bare)
     print(f"load {os.getloadavg()[0]:.1f}, {options.files} files, medians of {options.tasks} tasks")
-    for title, times in (("bare git", bare), ("fleet", ours)):
+    for title, times in (("least git", least), ("same git", bare), ("fleet", ours)):
         print(f"  {title:9} {statistics.median(times) * 1000:6.1f} ms  "
               f"{statistics.median(times) / middle:.2f}")  # fmt: skip
     for verb, number in RAN.most_common():
