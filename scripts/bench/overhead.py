@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fleet.core.report import GateReport, Verdict
@@ -76,8 +76,8 @@ def make_repository(top: Path, files: int, tasks: int) -> None:
     git(*IDENTITY, "commit", "-qm", "first", cwd=top)
 
 
-def with_fleet(folder: Path, files: int, tasks: int) -> list[float]:
-    """Seconds of each task."""
+def with_fleet(folder: Path, files: int, tasks: int) -> Iterator[float]:
+    """Seconds of each task, one at a time: the lanes take turns, so that drift hits them alike."""
     top = folder / "ours"
     make_repository(top, files, tasks)
     fleet = open_fleet(top, {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")})
@@ -92,10 +92,10 @@ def with_fleet(folder: Path, files: int, tasks: int) -> list[float]:
         by = Caller(mark="bench/lander", stopped=lambda: None)
         lander = Lander(fleet, Branch(fleet, by), by, random.Random(1))
         lander.turn()
-        times = [_one(worker, lander) for _ in range(tasks)]
+        for _ in range(tasks):
+            yield _one(worker, lander)
     _check(fleet, tasks)
     fleet.close()
-    return times
 
 
 def _one(worker: Worker, lander: Lander) -> float:
@@ -112,12 +112,13 @@ def _check(fleet: Fleet, tasks: int) -> None:
     assert counts.merged == tasks, counts
 
 
-def with_git(folder: Path, files: int, tasks: int, *, same: bool) -> list[float]:
+def with_git(folder: Path, files: int, tasks: int, *, same: bool) -> Iterator[float]:
     """The same work by hand: clone, agent, commit, merge, land."""
     top, hub = folder / f"bare-{same}", folder / f"hub-{same}.git"
     make_repository(top, files, tasks)
     git("clone", "-q", "--bare", "--no-local", str(top), str(hub), cwd=folder)
-    return [_by_hand(folder / f"w-{same}-{n}", hub, top, n, same=same) for n in range(tasks)]
+    for number in range(tasks):
+        yield _by_hand(folder / f"w-{same}-{number}", hub, top, number, same=same)
 
 
 def _by_hand(at: Path, hub: Path, top: Path, number: int, *, same: bool) -> float:
@@ -188,17 +189,22 @@ def main() -> None:
     parser.add_argument("--commands", action="store_true")
     options = parser.parse_args()
     become_subreaper()
+    if options.commands:
+        _count_commands()
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as name:
-        least = with_git(Path(name), options.files, options.tasks, same=False)
-        bare = with_git(Path(name), options.files, options.tasks, same=True)
-        if options.commands:
-            _count_commands()
-        ours = with_fleet(Path(name), options.files, options.tasks)
-    middle = statistics.median(bare)
+        folder, size = Path(name), (options.files, options.tasks)
+        rows = list(
+            zip(
+                with_git(folder, *size, same=False),
+                with_git(folder, *size, same=True),
+                with_fleet(folder, *size),
+                strict=True,
+            )
+        )
+    least, same, ours = (statistics.median(times) for times in zip(*rows, strict=True))
     print(f"load {os.getloadavg()[0]:.1f}, {options.files} files, medians of {options.tasks} tasks")
-    for title, times in (("least git", least), ("same git", bare), ("fleet", ours)):
-        print(f"  {title:9} {statistics.median(times) * 1000:6.1f} ms  "
-              f"{statistics.median(times) / middle:.2f}")  # fmt: skip
+    for title, middle in (("least git", least), ("same git", same), ("fleet", ours)):
+        print(f"  {title:9} {middle * 1000:6.1f} ms  {middle / same:.2f}")
     for verb, number in RAN.most_common():
         print(f"    {number / options.tasks:5.2f} x git {verb}")
 
