@@ -79,4 +79,4 @@ def begin(controls: Controls, *, agents: int) -> None:
     for name in ("stop", "fault"):
         if controls.get(name):
             controls.set(name, "")
-    controls.set("agents", str(agents))
+    controls.set("agents", str(agents) if agents else "")

@@ -107,8 +107,13 @@ class Coordinator:
         controls.set("coordinator", json.dumps({"host": me.host, "pid": me.pid, "run": run}))
         become_subreaper()  # what a killed worker leaves comes to us, and can be swept
         self._emit(Event(kind=Kind.RUN_STARTED, at=time.time(), number=float(self._agents)))
+        paused = control.read(controls).paused
+        if paused:
+            why = f"{paused}: nothing is claimed until `fleet resume`"
+            self._emit(Event(kind=Kind.PAUSED, at=time.time(), reason=why))
 
     def _end(self) -> Summary:
+        self._fleet.controls.set("stop", "")  # it was for this run
         orders = control.read(self._fleet.controls)
         counts = self._fleet.roster.counts()
         self._emit(

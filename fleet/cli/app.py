@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -79,3 +80,6 @@ def main() -> None:
         # The reader of our output has gone (`fleet log | head`): nothing is wrong.
         sys.stderr.close()
         sys.exit(Exit.OK)
+    except OSError as error:
+        sys.stderr.write(f"fleet: {error.filename or 'output'}: {error.strerror}\n")
+        os._exit(Exit.IO)  # flushing what could not be written would fail again

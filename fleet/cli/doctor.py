@@ -64,6 +64,7 @@ def _examine() -> Iterator[Finding]:
             yield False, str(problem)
     else:
         yield True, f"{len(seen.files.tasks)} tasks in {seen.task_folder}"
+    yield from _branch(seen.config, seen.layout.common_dir)
     yield from _gate(seen.config, seen.layout.top)
     try:
         profiles = seen.profiles()
@@ -79,7 +80,7 @@ def _examine() -> Iterator[Finding]:
 
 
 def _gate(config: Config, top: Path) -> Iterator[Finding]:
-    from fleet.gate.checks import find_tools
+    from fleet.gate.checks import find_tools, missing_tool
     from fleet.gate.proof import checks_of
 
     settings = config.gate
@@ -90,8 +91,22 @@ def _gate(config: Config, top: Path) -> Iterator[Finding]:
         yield False, str(error)
         return
     for check in checks:
-        yield True, f"gate: {check.name}"
+        missing = missing_tool(check, tools)
+        yield not missing, f"gate: {check.name}" + (f": {missing}" if missing else "")
     yield True, f"tests run with {tools.python}"
+
+
+def _branch(config: Config, common_dir: Path) -> Iterator[Finding]:
+    from fleet.repo.branch import Target
+    from fleet.repo.git import locate
+
+    try:
+        branch = config.fleet.target or Target.current(locate(Path.cwd()).git_dir)
+    except FleetError as error:
+        yield False, str(error)
+        return
+    tip = Target(common_dir, branch).tip()
+    yield tip is not None, f"branch {branch}" + ("" if tip else ": it has no commit")
 
 
 def _processes() -> Iterator[Finding]:

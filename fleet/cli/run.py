@@ -48,10 +48,11 @@ def run(
             f"no tasks in {fleet.layout.task_folder(fleet.config.fleet.tasks)}: add one with "
             '`fleet task add "what to do"`'
         )
+    fault, interrupted = "", False
     if counts.open == 0:
-        publish(fleet)
-        say("nothing to do: every task has ended")
-        fault, interrupted = "", False
+        fault = publish(fleet)
+        if not as_json:
+            say("nothing to do: every task has ended")
     else:
         preflight(fleet)
         with screen(
@@ -62,18 +63,21 @@ def run(
             coordinator = Coordinator(fleet, agents=wanted, environ=os.environ, tell=shown.tell)
             ended = asyncio.run(coordinator.run())
         fault, interrupted = ended.fault, ended.interrupted
-    counts = fleet.roster.counts()
+    counts, waits = fleet.roster.counts(), "" if fault else waiting(fleet)
     if not as_json:
-        views = fleet.roster.tasks()
-        for line in summary(counts, views, fault=fault, waiting_on=waiting(fleet)):
+        for line in summary(counts, fleet.roster.tasks(), fault=fault, waiting_on=waits):
             say(line)
     if interrupted:
         raise typer.Exit(Exit.INTERRUPTED)
-    raise typer.Exit(Exit.OK if counts.merged == counts.total else Exit.SOME_FAILED)
+    all_there = counts.merged == counts.total and not waits and not fault
+    raise typer.Exit(Exit.OK if all_there else Exit.SOME_FAILED)
 
 
 def worker() -> None:
     """One worker by hand: works beside a `fleet run` or without one, until nothing is left."""
+    from fleet import control
+    from fleet.core.task import TaskState
+    from fleet.store.claims import is_held
     from fleet.wiring import open_fleet
     from fleet.worker.__main__ import work
     from fleet.worker.preflight import preflight, take_tasks
@@ -81,5 +85,14 @@ def worker() -> None:
     fleet = open_fleet(Path.cwd(), os.environ)
     take_tasks(fleet)
     preflight(fleet)
+    if not is_held(fleet.layout.coordinator_lock):
+        control.begin(fleet.controls, agents=0)  # a run that ended or was killed left its orders
+    paused = control.read(fleet.controls).paused
+    if paused:
+        say(f"paused: {paused}: nothing is claimed until `fleet resume`")
+    code = work(fleet.layout.top, None)
+    waits = fleet.roster.counts().of(TaskState.SUBMITTED, TaskState.LANDING)
+    if waits and not is_held(fleet.layout.lander_lock):
+        say(f"{waits} proven, and waiting for a lander: `fleet run` lands them")
     fleet.close()
-    raise typer.Exit(work(fleet.layout.top, None))
+    raise typer.Exit(code)

@@ -33,4 +33,4 @@ def init() -> None:
         write_private(folder / "tasks.toml", TASKS.encode(), mode=0o644)
         folder.chmod(0o755)
         say(f"wrote {folder / 'tasks.toml'}")
-    say('next: fleet task add "what to do", then fleet doctor, then fleet run')
+    say("next: fleet task add '$ ruff check --fix .' (or any program), fleet doctor, fleet run")

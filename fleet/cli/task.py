@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,10 @@ import typer
 
 from fleet.cli.output import say, say_json, table
 from fleet.core.errors import ConfigError, Exit, UsageError
+from fleet.core.task import SHOWN, TaskState
 
 app = typer.Typer(no_args_is_help=True, help="Write, list and steer tasks.")
+STATES = tuple(dict.fromkeys((*SHOWN.values(), *(state.value for state in TaskState))))
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
@@ -56,6 +59,14 @@ def add(
     fields |= {key: value for key, value in optional.items() if value}
     if priority == 0:
         fields["priority"] = 0
+    named = agent or seen.config.fleet.agent
+    if agent and agent not in seen.profiles():
+        raise UsageError(f"--agent {agent!r}: there are {', '.join(sorted(seen.profiles()))}")
+    if named == "command" and not any(line.startswith("$ ") for line in text.splitlines()):
+        say(
+            'note: agent "command" runs the line that starts with "$ ", and there is none here: '
+            "set another agent, or write what to run"
+        )
     if fields["id"] in taken:
         raise UsageError(f"there is a task {fields['id']!r} already: choose another --id")
     unknown = [needed for needed in depends_on or [] if needed not in taken]
@@ -76,6 +87,8 @@ def list_(
     from fleet.cli.opening import view
     from fleet.faces.render import task_row
 
+    if state and state not in STATES:
+        raise UsageError(f"--state {state!r}: choose one of {', '.join(STATES)}")
     seen = view()
     views = [entry for entry in seen.tasks() if not state or state in (entry.shown, entry.state)]
     if as_json:
@@ -96,7 +109,9 @@ def list_(
         )
     else:
         table(("STATE", "TASK", "PRIORITY", "TRIES", "WHAT"), [task_row(entry) for entry in views])
-        if not views and not seen.files.problems:
+        if not views and state:
+            say(f"no task is {state}")
+        elif not views and not seen.files.problems:
             say(f"no tasks in {seen.task_folder}: add one with `fleet task add`")
     for problem in seen.files.problems:
         typer.echo(f"fleet: {problem}", err=True)
@@ -157,8 +172,11 @@ def _each(ids: list[str], verb: str, done: str) -> None:
     import time
 
     from fleet.wiring import open_fleet
+    from fleet.worker.preflight import take_tasks
 
     fleet = open_fleet(Path.cwd(), os.environ)
+    with contextlib.suppress(ConfigError):
+        take_tasks(fleet)  # a task no run has seen yet can be cancelled too
     refused = []
     for id_ in ids:
         change = fleet.roster.retry if verb == "retry" else fleet.roster.cancel

@@ -91,7 +91,7 @@ class Task:
     def headline(self) -> str:
         """The title, or the prompt's first line, short enough for a commit subject."""
         text = self.title or next((line for line in self.prompt.splitlines() if line.strip()), "")
-        text = " ".join(text.split())
+        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return text if len(text) <= 60 else text[:59] + "…"
 
     def as_json(self) -> str:

@@ -29,6 +29,8 @@ def _note(view: TaskView) -> str:
         if view.waiting:
             return f"  [waits for {', '.join(view.task.depends_on)}]"
         return f"  [last time: {view.reason}]" if view.reason else ""
+    if view.state in (TaskState.SUBMITTED, TaskState.LANDING):
+        return f"  [proven by {view.worker}, waits for the lander]"
     return f"  [{view.state} by {view.worker}]"
 
 

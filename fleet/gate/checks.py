@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from fleet.core.errors import FleetError
+from fleet.process.command import run
 
 GATE_VERSION = 1  # raise it when the same tree may be reported differently
 NO_TESTS = "it found no tests"  # the note of the one incomplete run that a base may have
@@ -136,6 +137,19 @@ def _wanted_python(wanted: str, top: Path | None, search: str) -> Path:
         f"fleet.toml: [gate] python = {wanted!r}: there is no such program. Name the interpreter "
         "that has the repository's packages, such as .venv/bin/python"
     )
+
+
+def missing_tool(check: Check, tools: Tools) -> str:
+    """Why a check cannot run on this machine, or ""."""
+    if check.kind is Kind.RUFF:
+        return "" if tools.ruff else "ruff is not installed"
+    if check.kind is Kind.PYTEST:
+        asked = (str(tools.python), "-I", "-c", "import pytest")
+        done = run(asked, cwd="/", env={"PATH": tools.path})
+        return "" if done.ok else f"{tools.python} has no pytest"
+    word = check.argv[0]
+    found = "/" in word or shutil.which(word, path=tools.path)
+    return "" if found else f"{word!r} is not on PATH"
 
 
 def identity(checks: Sequence[Check], tools: Tools) -> str:

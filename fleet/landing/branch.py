@@ -161,10 +161,14 @@ class Branch:
                 at=time.time(),
                 worker="lander",
                 verdict=report.verdict,
-                reason=" ".join((f"{len(tasks)} merged: {', '.join(tasks)}.", report.headline)),
+                reason=f"{_counted(tasks)} {report.headline}".strip(),
                 number=round(report.seconds, 3),
             ),
         )
 
     def _tell(self, kind: Kind, commit: str, reason: str) -> None:
         events.emit(self._fleet.db, Event(kind=kind, at=time.time(), commit=commit, reason=reason))
+
+
+def _counted(tasks: Sequence[str]) -> str:
+    return f"{len(tasks)} merged: {', '.join(tasks)}." if tasks else "with commits from outside."

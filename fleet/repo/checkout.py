@@ -16,6 +16,7 @@ from pathlib import Path
 from fleet.repo.git import Git, locate
 
 REBASES = ("rebase-merge", "rebase-apply")
+OURS = ("tasks", "tasks.toml", "fleet.toml", "agents")  # what a person writes for fleet
 BUSY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "sequencer", *REBASES)
 
 
@@ -25,12 +26,16 @@ class Checkout:
     git: Git
 
     def is_clean(self) -> bool:
-        """No change to a tracked file, and no merge or rebase in progress."""
+        """No change to a tracked file but fleet's own, and no merge or rebase in progress.
+
+        `fleet task add` writes to tracked files, and that must not keep results from landing: what
+        lands never changes those, and `read-tree` would refuse if it did.
+        """
         if any((self.git.git_dir / name).exists() for name in BUSY):
             return False
         done = self.git.run(
             "status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=dirty",
-            check=False,
+            "--", ".", *(f":(exclude,top){name}" for name in OURS), check=False,
         )  # fmt: skip
         return done.ok and not done.out
 

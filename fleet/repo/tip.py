@@ -26,7 +26,8 @@ def accepted(target: Target, hub: Hub) -> Tip:
     users, landed = target.tips()
     if users is None:
         raise FleetError(
-            f"branch {target.branch!r} has no commit yet: make a first commit, then run fleet again"
+            f"branch {target.branch!r} has no commit: make a first commit on it, or name another "
+            "branch as [fleet] target in fleet.toml"
         )
     _bring(target, hub, users)
     if landed is None:

@@ -8,9 +8,6 @@ the process with exit 70: after a failed fsync nothing may be believed.
 
 from __future__ import annotations
 
-import random
-import select
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +18,6 @@ from fleet.core.errors import FleetError, StorageError
 
 MEMORY = Path(":memory:")
 BUSY_TIMEOUT_S = 30.0
-NAP_S, LONGEST_NAP_S = 0.001, 0.016
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
 Migration = Callable[["Database"], None]
@@ -38,7 +34,7 @@ class Database:
         )
         with _io_errors(path):
             self._connection = apsw.Connection(str(path), flags=flags)
-            self._connection.set_busy_handler(_Patience())
+            self._connection.set_busy_timeout(int(BUSY_TIMEOUT_S * 1000))
             self._cursor = self._connection.cursor()
             if read_only:
                 self._cursor.execute("PRAGMA query_only=1")
@@ -106,24 +102,6 @@ class Database:
 
     def _pragma(self, name: str) -> str:
         return str(next(iter(self._cursor.execute(f"PRAGMA {name}")))[0])
-
-
-class _Patience:
-    """Waiting while another connection writes: short naps at first, longer ones in a crowd.
-
-    SQLite's own handler naps up to 100 ms; a queue on a flock would hand the turn to waiters that
-    are stopped, and everybody with it. Uneven naps of at most 16 ms have neither fault.
-    """
-
-    def __init__(self) -> None:
-        self._since = 0.0
-
-    def __call__(self, tries: int) -> bool:
-        if tries == 0:
-            self._since = time.monotonic()
-        nap = min(NAP_S * 2 ** min(tries, 10), LONGEST_NAP_S)
-        select.select((), (), (), nap * random.uniform(0.5, 1.5))
-        return time.monotonic() - self._since < BUSY_TIMEOUT_S
 
 
 @contextmanager

@@ -189,7 +189,7 @@ def test_results_wait_for_a_dirty_checkout_and_follow_when_it_is_clean(
     (repository.path / "base.txt").write_text("my own work\n")
     before = repository.git("rev-parse", "main")
     done = repository.fleet("run")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr  # not on the branch is not landed
     assert "fleet/landed" in done.stdout
     assert repository.git("rev-parse", "main") == before
     assert (repository.path / "base.txt").read_text() == "my own work\n"
@@ -200,6 +200,33 @@ def test_results_wait_for_a_dirty_checkout_and_follow_when_it_is_clean(
     assert (repository.path / "a.txt").exists()
     assert repository.git("branch", "--list", "fleet/landed") == ""
     assert repository.audit() == ""
+
+
+def test_a_task_added_to_a_tracked_file_does_not_keep_results_from_landing(
+    repository: Repository,
+) -> None:
+    repository.tasks({"id": "a", "prompt": writes("a.txt", "a")})
+    repository.commit("tasks")
+    assert repository.fleet("task", "add", writes("b.txt", "b"), "--id", "b").returncode == 0
+    done = repository.fleet("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert repository.on_main("b.txt") == "b"
+    assert '"b"' in (repository.path / "tasks/tasks.toml").read_text()
+
+
+def test_two_histories_that_conflict_are_left_to_a_person(repository: Repository) -> None:
+    repository.tasks({"id": "a", "prompt": "@append base.txt\nfrom a\n@end"})
+    repository.commit("tasks")
+    (repository.path / "base.txt").write_text("mine\n")
+    repository.fleet("run")
+    repository.commit("mine")
+    done = repository.fleet("run")
+    assert done.returncode == 1
+    assert "diverged" in done.stdout
+    assert "--ff-only" not in done.stdout
+    repository.git("merge", "-q", "-X", "ours", "fleet/landed", "-m", "both")
+    assert repository.fleet("run").returncode == 0
+    assert "paused" not in repository.fleet("status").stdout
 
 
 def test_an_untracked_file_is_never_overwritten(repository: Repository) -> None:

@@ -228,6 +228,14 @@ def test_stop_ends_a_run_from_another_terminal(repository: Repository) -> None:
     assert repository.fleet("stop").returncode == 2
 
 
+def test_a_worker_by_hand_works_after_a_run_has_ended(repository: Repository) -> None:
+    repository.tasks({"id": "a", "prompt": writes("a.txt", "a")})
+    assert repository.fleet("run").returncode == 0
+    assert repository.fleet("task", "add", writes("b.txt", "b"), "--id", "b").returncode == 0
+    assert repository.fleet("worker").returncode == 0
+    assert repository.states()["b"] == "submitted"
+
+
 def test_a_task_added_while_running_is_picked_up(repository: Repository) -> None:
     repository.tasks({"id": "a", "prompt": "@sleep 8\n" + writes("a.txt", "a")})
     with repository.start("run") as run:
@@ -265,6 +273,7 @@ def test_a_worker_by_hand_needs_no_coordinator_and_leaves_its_work_for_the_lande
     done = repository.fleet("worker")
     assert done.returncode == 0, done.stdout + done.stderr
     assert repository.states() == {"a": "submitted"}
+    assert "`fleet run` lands them" in done.stdout
     assert repository.fleet("run").returncode == 0
     assert repository.states() == {"a": "merged"}
     assert repository.audit() == ""
