@@ -17,7 +17,7 @@ import apsw
 from fleet.core.errors import FleetError, StorageError
 
 MEMORY = Path(":memory:")
-BUSY_TIMEOUT_S = 30.0
+BUSY_TIMEOUT_S = 600.0  # a writer may be stopped for minutes, and is still no dead disk
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
 Migration = Callable[["Database"], None]

@@ -2,13 +2,16 @@
 
     .venv/bin/python scripts/bench/cli.py [--rounds 11] [--imports]
 
-Medians of alternating runs in a repository with 50 tasks. Prints ratios; asserts nothing.
+Medians of alternating runs in a repository with 50 tasks, without a ledger and with one in which
+every task has ended. A bare `task list` skips the parser; with any option it does not, so that is
+measured too. Prints ratios; asserts nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -16,19 +19,46 @@ import tempfile
 import time
 from pathlib import Path
 
+from fleet.core.attempt import Outcome
+from fleet.process.identity import myself
+from fleet.store.claims import try_hold
+from fleet.wiring import open_fleet
+from fleet.worker.preflight import take_tasks
+
+LIST = [sys.executable, "-m", "fleet", "task", "list"]
 CASES = {
     "import typer": [sys.executable, "-c", "import typer"],
-    "fleet task list": [sys.executable, "-m", "fleet", "task", "list"],
+    "fleet task list": LIST,
+    "… after a run": LIST,
+    "… with an option": [*LIST, "--state", "failed"],
     "fleet --help": [sys.executable, "-m", "fleet", "--help"],
 }
 
 
 def make_repository(folder: Path) -> None:
-    (folder / "tasks").mkdir()
-    entries = [f'[[tasks]]\nid = "t{n}"\nprompt = "$ touch t{n}"\n' for n in range(50)]
+    (folder / "tasks").mkdir(parents=True)
+    entries = [
+        f'[[tasks]]\nid = "t{n}"\nprompt = "$ touch t{n}"\nmax_attempts = 1\n' for n in range(50)
+    ]
     (folder / "tasks" / "t.toml").write_text("\n".join(entries))
     (folder / "fleet.toml").write_text('[fleet]\nagent = "command"\n')
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)
+
+
+def end_all(folder: Path) -> None:
+    """The ledger as a run leaves it whose tasks were all refused."""
+    fleet = open_fleet(folder, os.environ)
+    take_tasks(fleet)
+    owner, rng, claims = myself("bench"), random.Random(1), fleet.layout
+    while found := fleet.ledger.claim(
+        owner, lambda id_: try_hold(claims.claim_lock(id_)), now=time.time()
+    ):
+        claim, lock = found
+        with lock:
+            fleet.ledger.ended(
+                claim.task.id, claim.epoch, Outcome.REFUSED, "", now=time.time(), rng=rng
+            )
+    fleet.close()
 
 
 def seconds(argv: list[str], folder: Path) -> float:
@@ -43,14 +73,17 @@ def main() -> None:
     parser.add_argument("--imports", action="store_true", help="what `fleet task list` imports")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fleet-bench-") as name:
-        folder = Path(name)
+        folder, used = Path(name, "new"), Path(name, "used")
         make_repository(folder)
+        make_repository(used)
+        end_all(used)
+        places = {"… after a run": used, "… with an option": used}
         taken: dict[str, list[float]] = {case: [] for case in CASES}
-        for argv in CASES.values():
-            seconds(argv, folder)  # once, to fill the caches
+        for case, argv in CASES.items():
+            seconds(argv, places.get(case, folder))  # once, to fill the caches
         for _ in range(options.rounds):
             for case, argv in CASES.items():
-                taken[case].append(seconds(argv, folder))
+                taken[case].append(seconds(argv, places.get(case, folder)))
         bare = statistics.median(taken["import typer"])
         print(f"load {os.getloadavg()[0]:.1f}, medians of {options.rounds}")
         for case, times in taken.items():

@@ -1,12 +1,16 @@
 """What fleet itself costs a task, beside the bare git commands for the same work.
 
     .venv/bin/python scripts/bench/overhead.py [--tasks 40] [--files 400] [--commands]
+        [--folder /dev/shm]
 
 One process claims, makes a workspace, starts an agent that writes one file, harvests, merges,
 submits and lands, task after task; the gate says yes at once. Two baselines in the same run, each
 on a repository of its own: the git commands fleet runs, bare and in the same order, around the same
-agent; and the least git that could do the work, without looking at anything first. `--commands`
-lists what fleet ran, by verb. Asserts nothing.
+agent; and the least git that could do the work, without looking at anything first. Both ratios
+matter: the first is what Python, the ledger and supervision cost, the second also what fleet's own
+look-ups cost. The lanes take turns, and who begins rotates: on a disk each pays for what the one
+before it left unwritten. `--folder` says where; without a disk in the way (tmpfs) the ratios are
+steadier and higher. `--commands` lists what fleet ran, by verb. Asserts nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,12 +38,13 @@ from fleet.process.identity import myself
 from fleet.process.stop import StopFlag
 from fleet.process.tree import become_subreaper
 from fleet.repo import git as git_module
+from fleet.repo import harvest, merge
 from fleet.wiring import Fleet, open_fleet
 from fleet.worker.loop import Post, Worker
 from fleet.worker.preflight import take_tasks
 
 IDENTITY = ("-c", "user.name=b", "-c", "user.email=b@localhost")
-RAN: Counter[str] = Counter()
+RAN: defaultdict[str, list[float]] = defaultdict(list)  # seconds of each git command
 
 
 class FreeGate(Gate):
@@ -170,16 +175,30 @@ def _by_hand(at: Path, hub: Path, top: Path, number: int, *, same: bool) -> floa
     return time.perf_counter() - began
 
 
+def _in_turns(lanes: Sequence[Iterator[float]], rounds: int) -> list[list[float]]:
+    times: list[list[float]] = [[] for _ in lanes]
+    for number in range(rounds):
+        for place in range(len(lanes)):
+            lane = (number + place) % len(lanes)
+            times[lane].append(next(lanes[lane]))
+    for lane_ in lanes:
+        assert next(lane_, None) is None  # lets it check and close what it has
+    return times
+
+
 def _count_commands() -> None:
     """Note every git command that fleet runs from here on."""
     plain = command.run
 
     def noted(argv: Sequence[str], **options: object) -> command.Done:
         verb = next((w for w in argv[1:] if not w.startswith("-") and "=" not in w), "")
-        RAN[verb] += 1
-        return plain(argv, **options)  # type: ignore[arg-type]
+        done = plain(argv, **options)  # type: ignore[arg-type]
+        RAN[verb].append(done.seconds)
+        return done
 
-    git_module.run = noted  # type: ignore[attr-defined]
+    for module in (git_module, harvest, merge):
+        if hasattr(module, "run"):
+            module.run = noted  # type: ignore[attr-defined]
 
 
 def main() -> None:
@@ -187,26 +206,27 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=40)
     parser.add_argument("--files", type=int, default=400)
     parser.add_argument("--commands", action="store_true")
+    parser.add_argument("--folder", type=Path, help="where to make the repositories")
     options = parser.parse_args()
     become_subreaper()
     if options.commands:
         _count_commands()
-    with tempfile.TemporaryDirectory(prefix="fleet-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="fleet-bench-", dir=options.folder) as name:
         folder, size = Path(name), (options.files, options.tasks)
-        rows = list(
-            zip(
-                with_git(folder, *size, same=False),
-                with_git(folder, *size, same=True),
-                with_fleet(folder, *size),
-                strict=True,
-            )
+        lanes = (
+            with_git(folder, *size, same=False),
+            with_git(folder, *size, same=True),
+            with_fleet(folder, *size),
         )
-    least, same, ours = (statistics.median(times) for times in zip(*rows, strict=True))
+        times = _in_turns(lanes, options.tasks)
+    least, same, ours = (statistics.median(lane) for lane in times)
     print(f"load {os.getloadavg()[0]:.1f}, {options.files} files, medians of {options.tasks} tasks")
     for title, middle in (("least git", least), ("same git", same), ("fleet", ours)):
-        print(f"  {title:9} {middle * 1000:6.1f} ms  {middle / same:.2f}")
-    for verb, number in RAN.most_common():
-        print(f"    {number / options.tasks:5.2f} x git {verb}")
+        print(f"  {title:9} {middle * 1000:6.1f} ms  "
+              f"{middle / same:.2f} x same, {middle / least:.2f} x least")  # fmt: skip
+    for verb, taken in sorted(RAN.items(), key=lambda item: -sum(item[1])):
+        number, took = len(taken) / options.tasks, sum(taken) / options.tasks * 1000
+        print(f"    {number:5.2f} x, {took:6.2f} ms a task  git {verb}")
 
 
 if __name__ == "__main__":
