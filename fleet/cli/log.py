@@ -25,7 +25,7 @@ def log(
     from fleet.cli.opening import view
     from fleet.core.errors import UsageError
     from fleet.faces.render import event_line
-    from fleet.process.transcript import read
+    from fleet.process.transcript import plain, read
     from fleet.store.claims import is_held
     from fleet.store.events import of_task
 
@@ -50,7 +50,7 @@ def log(
         text = read(path) if path.exists() else b""
         # The end of a long transcript is kept apart while it grows: only ever show what is new.
         if len(text) > shown:
-            say(text[shown:].decode("utf-8", "replace").rstrip("\n"))
+            typer.echo(plain(text[shown:].decode("utf-8", "replace")), nl=False)
             shown = len(text)
         if not follow or not live:
             return

@@ -37,7 +37,6 @@ class Kind(StrEnum):
     ENDED = "ended"  # terminal without being merged
     REVIVED = "revived"
     SALVAGED = "salvaged"
-    SWEPT = "swept"  # what was left of a dead attempt has been ended
     EXTERNAL = "external"  # a commit that is not ours became the base
     WAITING = "waiting"  # a result waits on fleet/landed: the checkout is not clean
     PUBLISHED = "published"  # and now the branch has it
