@@ -39,7 +39,7 @@ from fleet.worker.claiming import Claimer
 WORK_S = 0.05  # at most
 FAULT_EVERY_S = 0.01
 PAUSE_S = 0.5
-FAULTS_FOR_S = 60.0
+FAULTS_FOR_S = 120.0
 GIVE_UP_S = 300.0
 
 
