@@ -9,41 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fleet.core.task import Task
-from fleet.store.taskfiles import TaskFiles, fingerprint, load
-
-GOOD = """\
-[[tasks]]
-id = "one"
-prompt = "Do it"
-title = "One"
-priority = 0
-depends_on = ["two", "two"]
-agent = "claude"
-model = "m"
-paths = ["src/**", "docs"]
-timeout = "1h30m"
-max_attempts = 5
-budget_usd = 2
-gate = ["mypy --strict src"]
-labels = ["x"]
-tests = "may-change"
-
-[[tasks]]
-id = "two"
-prompt = "First"
-"""
-
-
-def a_file(folder: Path, text: str | bytes, name: str = "a.toml") -> Path:
-    tasks = folder / "tasks"
-    tasks.mkdir(exist_ok=True)
-    raw = text.encode() if isinstance(text, str) else text
-    (tasks / name).write_bytes(raw)
-    return tasks
-
-
-def said(files: TaskFiles) -> str:
-    return "\n".join(str(problem) for problem in files.problems)
+from fleet.store.taskfiles import fingerprint, load
+from tests.store.task_folder import GOOD, a_file, said
 
 
 def test_a_file_that_cannot_be_used_does_not_hide_the_others(tmp_path: Path) -> None:
