@@ -140,6 +140,17 @@ class Fleet:
             f"{where}: there is no agent {name!r}; there are {', '.join(sorted(self.profiles))}"
         )
 
+    def asks(self, task: Task) -> tuple[Profile, str]:
+        """A task's agent, and the model it is told to use."""
+        profile = self.profile_for(task)
+        return profile, task.model or profile.model
+
+    @cached_property
+    def agents_with_model(self) -> frozenset[str]:
+        """Agents that cannot work without a proxy, as tasks name them: "" is the default one."""
+        named = {name for name, profile in self.profiles.items() if profile.api}
+        return frozenset(named | ({""} if self.config.fleet.agent in named else set()))
+
     def take_tip(self) -> str:
         """The commit new work starts from and is proven on, in the hub."""
         return accepted(self.target, self.hub).commit
@@ -190,7 +201,7 @@ def open_fleet(start: Path, environ: Mapping[str, str], *, force: bool = False) 
     places = locate(start)
     top = places.top or places.common_dir
     config = configuration.load(top, environ, force=force)
-    found = profile_files.load(shipped_agents(), top / "agents")
+    found = profile_files.load(shipped_agents(), top / "agents", config.proxy.secret_names())
     if found.problems:
         raise ConfigError(found.problems)
     layout = Layout(

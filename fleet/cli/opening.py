@@ -40,7 +40,8 @@ class Seen:
         return self.view.attempts(id_)
 
     def profiles(self) -> Mapping[str, Profile]:
-        found = profile_files.load(shipped_agents(), self.layout.top / "agents")
+        own = self.layout.top / "agents"
+        found = profile_files.load(shipped_agents(), own, self.config.proxy.secret_names())
         if found.problems:
             raise ConfigError(found.problems)
         return found.by_name

@@ -19,6 +19,12 @@ def run(
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One event a line.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Allow more than 100 agents.")] = False,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Keep every model exchange in this folder.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option("--replay", help="Answer from such a folder; no provider.")
+    ] = None,
 ) -> None:
     """Carry out all open tasks and land what is proven. Running it again goes on where it was.
 
@@ -28,11 +34,12 @@ def run(
     """
     import asyncio
 
-    from fleet.coordinator import Coordinator, take_lock
+    from fleet.coordinator import Coordinator, Tape, take_lock
     from fleet.core.task import IN_FLIGHT
     from fleet.faces.live import screen
     from fleet.faces.render import summary
     from fleet.landing.publish import publish, waiting
+    from fleet.store.claims import is_held
     from fleet.wiring import open_fleet
     from fleet.worker.preflight import preflight, take_tasks
 
@@ -40,6 +47,9 @@ def run(
     wanted = agents or fleet.config.fleet.agents
     if wanted > 100 and not force:
         raise UsageError(f"--agents {wanted}: more than 100 need --force")
+    served = is_held(fleet.layout.proxy_lock)  # with its own keys
+    _check_tape(record, replay, served=served)
+    tape = Tape(record=record and record.absolute(), replay=replay and replay.absolute())
     take_lock(fleet).release()  # say so at once when another coordinator is at work
     take_tasks(fleet)
     counts = fleet.roster.counts()
@@ -54,13 +64,15 @@ def run(
         if not as_json:
             say("nothing to do: every task has ended")
     else:
-        preflight(fleet)
+        preflight(fleet, keys=not (served or replay))
         with screen(
             as_json=as_json,
             terminal=is_terminal(),
             snapshot=lambda: (fleet.roster.counts(), fleet.roster.tasks(states=IN_FLIGHT)),
         ) as shown:
-            coordinator = Coordinator(fleet, agents=wanted, environ=os.environ, tell=shown.tell)
+            coordinator = Coordinator(
+                fleet, agents=wanted, environ=os.environ, tell=shown.tell, tape=tape
+            )
             ended = asyncio.run(coordinator.run())
         fault, interrupted = ended.fault, ended.interrupted
     counts, waits = fleet.roster.counts(), "" if fault else waiting(fleet)
@@ -71,6 +83,18 @@ def run(
         raise typer.Exit(Exit.INTERRUPTED)
     all_there = counts.merged == counts.total and not waits and not fault
     raise typer.Exit(Exit.OK if all_there else Exit.SOME_FAILED)
+
+
+def _check_tape(record: Path | None, replay: Path | None, *, served: bool) -> None:
+    if record and replay:
+        raise UsageError("--record and --replay: choose one")
+    if replay and not replay.is_dir():
+        raise UsageError(f"--replay {replay}: there is no such folder")
+    if served and (record or replay):
+        raise UsageError(
+            f"{'--record' if record else '--replay'}: a proxy serves this repository already, and "
+            "was not told so: end it first (`fleet doctor` says which process it is)"
+        )
 
 
 def worker() -> None:
@@ -84,7 +108,7 @@ def worker() -> None:
 
     fleet = open_fleet(Path.cwd(), os.environ)
     take_tasks(fleet)
-    preflight(fleet)
+    preflight(fleet, keys=False)
     if not is_held(fleet.layout.coordinator_lock):
         control.begin(fleet.controls, agents=0)  # a run that ended or was killed left its orders
     paused = control.read(fleet.controls).paused

@@ -21,16 +21,27 @@ class OutputFormat(StrEnum):
     STREAM_JSON = "stream-json"
 
 
+class Api(StrEnum):
+    """The model interface an agent speaks, and whose variables it reads."""
+
+    ANTHROPIC = "anthropic"
+    OPENAI = "openai"
+    GEMINI = "gemini"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """One `agents/NAME.toml`. Placeholders are replaced word by word; no shell ever sees them."""
 
     name: str
     command: tuple[str, ...]
+    api: tuple[Api, ...] = ()  # (): needs no model
     prompt: PromptBy = PromptBy.STDIN
     env: Mapping[str, str] = field(default_factory=dict)
     pass_env: tuple[str, ...] = ()  # names taken from the user's environment, on purpose
-    files: Mapping[str, str] = field(default_factory=dict)  # written into the private HOME
+    files: Mapping[str, str] = field(
+        default_factory=dict
+    )  # written into the private HOME, filled in
     output: OutputFormat = OutputFormat.TEXT
     model: str = ""
     stop_signal: str = "TERM"

@@ -8,9 +8,10 @@ import resource
 import select
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -20,6 +21,38 @@ def prctl(option: int, value: int) -> bool:
         return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False
+
+
+def hide() -> bool:
+    """Close our memory and `/proc/<pid>/environ` to other processes of our user (not to root).
+
+    Children are as usual again once they have called exec.
+    """
+    return prctl(PR_SET_DUMPABLE, 0)
+
+
+def forget(names: Collection[str]) -> bool:
+    """Take variables out of our environment, and blank them where `/proc` shows it as it was at
+    our start: `os.environ` alone would leave them there. False where it cannot be blanked.
+
+    Before other threads start: the C library reads the environment without a lock.
+    """
+    wanted = {os.fsencode(name) for name in names}
+    try:
+        entries = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), "environ")
+    except (OSError, ValueError):
+        return False
+    else:
+        number = 0
+        while entries and (address := entries[number]):
+            name, _, value = ctypes.string_at(address).partition(b"=")
+            if name in wanted:
+                ctypes.memset(address + len(name) + 1, 0, len(value))
+            number += 1
+        return True
+    finally:
+        for variable in names:
+            os.environ.pop(variable, None)
 
 
 def open_pidfd(pid: int) -> int | None:

@@ -48,6 +48,15 @@ class Layout:
         return self.state / "lander.lock"
 
     @property
+    def proxy_lock(self) -> Path:
+        return self.state / "proxy.lock"
+
+    @property
+    def proxy_file(self) -> Path:
+        """Where the proxy listens."""
+        return self.state / "proxy.json"
+
+    @property
     def logs(self) -> Path:
         return self.state / "logs"
 

@@ -42,16 +42,31 @@ class Ledger:
             )
         )
 
-    def ready(self, *, now: float, limit: int = LOOKAHEAD) -> list[Candidate]:
-        """The next tasks to claim, most urgent first, then in file order."""
+    def ready(
+        self, *, now: float, limit: int = LOOKAHEAD, without: Collection[str] = ()
+    ) -> list[Candidate]:
+        """The next tasks to claim, most urgent first, then in file order; `without` those of some
+        agents ("" is the agent of tasks that name none)."""
+        marks = ",".join("?" * len(without))
+        others = f"AND coalesce(spec ->> '$.agent', '') NOT IN ({marks}) " if without else ""
         return _candidates(
             self._db.rows(
-                "SELECT id, state, epoch, paths FROM tasks INDEXED BY ready "
-                "WHERE state = 'pending' AND waiting = 0 AND not_before <= ? "
+                "SELECT id, state, epoch, paths FROM tasks INDEXED BY ready "  # noqa: S608
+                f"WHERE state = 'pending' AND waiting = 0 AND not_before <= ? {others}"
                 "ORDER BY priority, seq, id LIMIT ?",
-                (now, limit),
+                (now, *without, limit),
             )
         )
+
+    def agents_wanted(self) -> frozenset[str]:
+        """The agents that tasks which have not ended name; "" for the fleet's own."""
+        marks = ",".join("?" * len(TERMINAL))
+        rows = self._db.rows(
+            "SELECT DISTINCT coalesce(spec ->> '$.agent', '') FROM tasks "  # noqa: S608
+            f"WHERE state NOT IN ({marks})",
+            sorted(TERMINAL),
+        )
+        return frozenset(str(row[0]) for row in rows)
 
     def may_become_ready(self) -> bool:
         """Whether a task is ready, or will be once its back-off has passed."""
@@ -64,28 +79,33 @@ class Ledger:
         )
 
     def claim(
-        self, owner: Owner, try_hold: Callable[[TaskId], Lock | None], *, now: float
+        self,
+        owner: Owner,
+        try_hold: Callable[[TaskId], Lock | None],
+        *,
+        now: float,
+        without: Collection[str] = (),
     ) -> tuple[Claim, Lock] | None:
         """Claim the most urgent ready task whose lock can be had; None when there is none.
 
         The lock is taken inside the transaction and before anything is written: claimers queue
         for the database instead of racing for locks.
         """
-        if not self.ready(now=now, limit=1):
+        if not self.ready(now=now, limit=1, without=without):
             return None
         with self._db.transaction():
-            for candidate in self._in_turn(now):
+            for candidate in self._in_turn(now, without):
                 lock = try_hold(candidate.id)
                 if lock is not None:
                     return self._take(candidate, owner, now=now), lock
         return None
 
-    def _in_turn(self, now: float) -> Iterator[Candidate]:
+    def _in_turn(self, now: float, without: Collection[str]) -> Iterator[Candidate]:
         """Nearly always the first one will do, and the rest is not even read."""
-        first = self.ready(now=now, limit=1)
+        first = self.ready(now=now, limit=1, without=without)
         if first and not first[0].paths:
             yield first[0]
-        ready = self.ready(now=now)
+        ready = self.ready(now=now, without=without)
         busy = self._busy_paths() if any(candidate.paths for candidate in ready) else ()
         yield from order(ready, busy)
 

@@ -10,13 +10,14 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fleet.config import ALWAYS_SECRET
 from fleet.core.errors import Problem
-from fleet.core.profile import OutputFormat, Profile, PromptBy
+from fleet.core.profile import Api, OutputFormat, Profile, PromptBy
 from fleet.core.table import Table, did_you_mean, in_order, shown
 from fleet.core.toml import Document, parse
 from fleet.store.taskfiles import contents
@@ -24,6 +25,8 @@ from fleet.store.taskfiles import contents
 PLACEHOLDERS = frozenset(
     {"prompt", "prompt_file", "workspace", "model", "python", "agents", "task", "attempt"}
 )
+SECRET = frozenset({"proxy", "token"})  # everybody on the machine can read a command line
+IN_FILES = frozenset({"workspace", "model"}) | SECRET  # other braces in a file are its own
 _PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z_]+)\}")  # ${name} is for a shell the command starts
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -47,8 +50,9 @@ class Profiles:
     problems: tuple[Problem, ...] = ()
 
 
-def load(shipped: Path, own: Path) -> Profiles:
-    """Every profile that can be used, and what is wrong with the others."""
+def load(shipped: Path, own: Path, secrets: Collection[str] = ALWAYS_SECRET) -> Profiles:
+    """Every profile that can be used, and what is wrong with the others. `secrets` are the
+    variables that only the proxy may see."""
     by_name: dict[str, Profile] = {}
     problems: list[Problem] = []
     folders = [(shipped, str(shipped)), (own, own.name)]
@@ -62,7 +66,7 @@ def load(shipped: Path, own: Path) -> Profiles:
             if isinstance(document, Problem):
                 problems.append(document)
                 continue
-            profile = _profile(document, path, problems)
+            profile = _profile(document, path, problems, secrets)
             if len(problems) == before:
                 by_name[profile.name] = profile
     return Profiles(by_name=by_name, problems=in_order(problems))
@@ -85,6 +89,15 @@ def fill(profile: Profile, **values: str) -> tuple[str, ...]:
 
 def env_of(profile: Profile, **values: str) -> dict[str, str]:
     return {name: _filled(text, profile, values) for name, text in profile.env.items()}
+
+
+def files_of(profile: Profile, **values: str) -> dict[str, str]:
+    """What goes into the private HOME."""
+    known = {name: value for name, value in values.items() if name in IN_FILES}
+    return {
+        name: _PLACEHOLDER.sub(lambda found: known.get(found[1], found[0]), content)
+        for name, content in profile.files.items()
+    }
 
 
 def missing_program(profile: Profile, path: str) -> str:
@@ -112,7 +125,9 @@ def _filled(text: str, profile: Profile, values: Mapping[str, str]) -> str:
 # -- reading one --------------------------------------------------------------------------------
 
 
-def _profile(document: Document, path: Path, problems: list[Problem]) -> Profile:
+def _profile(
+    document: Document, path: Path, problems: list[Problem], secrets: Collection[str]
+) -> Profile:
     table = Table(document.data, document, problems)
     if not _NAME.fullmatch(path.stem):
         what = f"{shown(path.stem)} is no name for an agent"
@@ -123,9 +138,12 @@ def _profile(document: Document, path: Path, problems: list[Problem]) -> Profile
     profile = Profile(
         name=path.stem,
         command=table.texts("command"),
+        api=tuple(map(Api, dict.fromkeys(table.texts("api", wrong=_wrong_api)))),
         prompt=table.choice("prompt", PromptBy.STDIN),
         env=table.mapping("env", wrong=_wrong_variable),
-        pass_env=table.texts("pass_env", wrong=_wrong_variable),
+        pass_env=table.texts(
+            "pass_env", wrong=lambda name: _wrong_variable(name) or _held(name, secrets)
+        ),
         files=table.mapping("files", wrong=_wrong_place),
         output=table.choice("output", OutputFormat.TEXT),
         model=table.text("model", limit=200),
@@ -148,10 +166,15 @@ def _profile(document: Document, path: Path, problems: list[Problem]) -> Profile
 def _wrong_placeholders(profile: Profile) -> Iterator[tuple[str, str, str]]:
     in_command = _placeholders(profile.command)
     in_env = _placeholders(profile.env.values())
-    for key, used in (("command", in_command), ("env", in_env)):
+    in_files = _placeholders(profile.files.values())
+    for key, used, known in (
+        ("command", in_command, PLACEHOLDERS),
+        ("env", in_env, PLACEHOLDERS | SECRET),
+    ):
         for name in used:
-            if name not in PLACEHOLDERS:
-                yield key, f"unknown placeholder {{{name}}}", did_you_mean(name, PLACEHOLDERS)
+            if name not in PLACEHOLDERS | SECRET:
+                yield key, f"unknown placeholder {{{name}}}", did_you_mean(name, known)
+    yield from _misplaced_secrets(profile, in_command, {"env": in_env, "files": in_files})
     if "prompt" in in_env:
         yield (
             "env",
@@ -168,6 +191,44 @@ def _wrong_placeholders(profile: Profile) -> Iterator[tuple[str, str, str]]:
         if name not in used and profile.prompt is by:
             what = f'prompt = "{by}", but {{{name}}} is not in command: the agent would not get it'
             yield "prompt", what, f'put "{{{name}}}" into command'
+
+
+def _misplaced_secrets(
+    profile: Profile, in_command: Collection[str], elsewhere: Mapping[str, Collection[str]]
+) -> Iterator[tuple[str, str, str]]:
+    for name in sorted(SECRET.intersection(in_command)):
+        yield (
+            "command",
+            f"{{{name}}} cannot stand in command, which everybody on this machine can read",
+            "put it into env or files",
+        )
+    for key, used in elsewhere.items():
+        for name in sorted(SECRET.intersection(used)):
+            if not profile.api:
+                what = f"{{{name}}} is only there for an agent that needs a model"
+                yield key, what, f'add api = ["{Api.ANTHROPIC}"], or take {{{name}}} out'
+
+
+def _wrong_api(name: str) -> str:
+    known = [str(api) for api in Api]
+    return "" if name in known else f"is none of {', '.join(known)}"
+
+
+def _held(name: str, secrets: Collection[str]) -> str:
+    if name not in secrets:
+        return ""
+    api, given = _GIVEN.get(name, ("anthropic", "ANTHROPIC_BASE_URL"))
+    return (
+        f'is a key, which only the proxy holds: say api = ["{api}"] instead, and the agent gets '
+        f"{given} and a token of its own for it"
+    )
+
+
+_GIVEN = {
+    "OPENAI_API_KEY": (Api.OPENAI, "OPENAI_BASE_URL"),
+    "GEMINI_API_KEY": (Api.GEMINI, "GOOGLE_GEMINI_BASE_URL"),
+    "GOOGLE_API_KEY": (Api.GEMINI, "GOOGLE_GEMINI_BASE_URL"),
+}
 
 
 def _placeholders(texts: Iterable[str]) -> dict[str, None]:

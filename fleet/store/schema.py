@@ -52,4 +52,13 @@ def _first(db: Database) -> None:
         db.write(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first,)
+def _tokens(db: Database) -> None:
+    db.write(
+        """CREATE TABLE tokens(
+            hash TEXT PRIMARY KEY, task TEXT NOT NULL, epoch INTEGER NOT NULL,
+            agent TEXT NOT NULL, made_at REAL NOT NULL
+        ) WITHOUT ROWID"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _tokens)

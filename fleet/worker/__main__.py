@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fleet.core.errors import FleetError
 from fleet.process.identity import myself
+from fleet.process.kernel import forget, hide
 from fleet.process.stop import StopFlag
 from fleet.process.tree import become_subreaper
 from fleet.store.claims import hold
@@ -38,6 +39,8 @@ def work(top: Path, number: int | None) -> int:
     name = f"agent-{number}" if number is not None else f"hand-{os.getpid()}"
     with StopFlag() as stop:
         fleet = open_fleet(top, os.environ)
+        forget(fleet.config.proxy.secret_names())  # agents run as our user and can see /proc
+        hide()
         logs.start(
             fleet.layout.logs / f"{name}.log",
             form=fleet.config.env.log_format,

@@ -14,8 +14,9 @@ from fleet.gate.cleanroom import Caller
 from fleet.process.supervise import Ended, supervise
 from fleet.store import events
 from fleet.store.files import write_private
-from fleet.store.profiles import env_of, fill
+from fleet.store.profiles import env_of, files_of, fill
 from fleet.wiring import Fleet
+from fleet.worker.access import open_access
 from fleet.worker.workspace import Rooms
 
 FILES_LOOKED_AT = 20_000  # when asking whether a quiet agent has changed anything
@@ -34,6 +35,7 @@ def run_agent(
     task = claim.task
     place = fleet.environments.ensure(base, by)
     prompt_file = fleet.layout.attempt(task.id, claim.epoch) / "prompt.md"
+    access = open_access(fleet, claim, profile, by)
     values = {
         "prompt": prompt,
         "prompt_file": str(prompt_file),
@@ -42,12 +44,13 @@ def run_agent(
         "task": task.id,
         "attempt": claim.key,
     }
-    for name, content in profile.files.items():
+    for name, content in files_of(profile, **values, **access.values).items():
         write_private(rooms.home / name, content.encode())
     env = {
         **fleet.agent_environment(rooms.home, rooms.tmp, place),
         **fleet.config.env.passed(profile.pass_env),
-        **env_of(profile, **values),
+        **access.env(profile.api),
+        **env_of(profile, **values, **access.values),
         "FLEET_TASK": task.id,
         "FLEET_EPOCH": str(claim.epoch),
         "FLEET_ATTEMPT_NUMBER": str(claim.attempt),
@@ -67,6 +70,7 @@ def run_agent(
         should_stop=by.stopped,
         moved=watch.moved,
     )
+    ended = access.hushed(ended)
     events.emit(
         fleet.db,
         Event(

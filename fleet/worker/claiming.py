@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fleet.core.attempt import Claim, Outcome, Owner
@@ -35,14 +35,20 @@ class Claimer:
     clean_up: Callable[[Candidate], None]  # ends and salvages what a dead worker left
     rng: random.Random
 
-    def next(self) -> Taken | None:
-        """The most urgent task that can be had now; None when there is none."""
-        for candidate in self.ledger.held():
-            self._bury_if_dead(candidate)
+    def next(self, without: Collection[str] = ()) -> Taken | None:
+        """The most urgent task that can be had now, but for those of some agents."""
+        self.bury_the_dead()
         found = self.ledger.claim(
-            self.owner, lambda id_: try_hold(self.layout.claim_lock(id_)), now=time.time()
+            self.owner,
+            lambda id_: try_hold(self.layout.claim_lock(id_)),
+            now=time.time(),
+            without=without,
         )
         return Taken(claim=found[0], lock=found[1]) if found else None
+
+    def bury_the_dead(self) -> None:
+        for candidate in self.ledger.held():
+            self._bury_if_dead(candidate)
 
     def _bury_if_dead(self, candidate: Candidate) -> None:
         """A held task whose lock can be had has lost its worker; its children may live."""

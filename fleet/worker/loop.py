@@ -3,7 +3,8 @@
 A worker started by `fleet run` looks whether its coordinator lives before each claim. When it
 does not, the worker finishes what it has in hand and ends; a new `fleet run` that started
 meanwhile holds the same lock, and so has adopted it. A worker started by hand needs no
-coordinator: its submissions wait for the next lander.
+coordinator: its submissions wait for the next lander. Without a proxy no task is claimed whose
+agent needs a model.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fleet.core.policy import Candidate
 from fleet.core.task import TaskState
 from fleet.process.stop import StopFlag
 from fleet.process.tree import ATTEMPT_MARK, kill_tree
+from fleet.store import proxyfile
 from fleet.store.claims import is_held
 from fleet.store.profiles import missing_program
 from fleet.wiring import Fleet
@@ -30,6 +32,7 @@ from fleet.worker.workspace import close, open_rooms, salvage
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.1  # between looks for work: a dead worker's task is found within this time
+HELD_BACK_S = 0.5  # passing over thousands of tasks that need a proxy takes milliseconds
 START_FAILURES = 3  # in a row, before the fleet pauses itself
 NOT_STARTED = "not-started"  # control row: how many in a row
 
@@ -58,6 +61,8 @@ class Worker:
         self._version = -1
         self._orders = control.Orders()
         self._why: str | None = None  # why the attempt in hand must end; stays said
+        self._ask_again = 0.0  # while tasks wait for a proxy: when to look for others
+        self._told = False  # that there is no proxy
 
     def run(self) -> None:
         """Until told to stop, left alone by the coordinator, or out of work."""
@@ -71,7 +76,19 @@ class Worker:
                 self._stop.wait(IDLE_S)
 
     def claim(self) -> Taken | None:
-        return self._claimer.next()
+        fleet = self._fleet
+        if not fleet.agents_with_model or proxyfile.live(fleet.layout) is not None:
+            return self._claimer.next()
+        if time.monotonic() < self._ask_again:
+            self._claimer.bury_the_dead()
+            return None
+        taken = self._claimer.next(without=fleet.agents_with_model)
+        if taken is None and fleet.ledger.ready(now=time.time(), limit=1):
+            self._ask_again = time.monotonic() + HELD_BACK_S
+            if self._post.number is None and not self._told:  # a run brings a proxy of its own
+                self._told = True
+                log.warning("tasks wait for a proxy: their agents need a model; run `fleet proxy`")
+        return taken
 
     def work(self, taken: Taken) -> None:
         """One attempt under its lock, and what becomes of it."""

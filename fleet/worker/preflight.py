@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
+from fleet.config import Config
 from fleet.core.errors import ConfigError, FleetError
+from fleet.core.profile import Profile
 from fleet.core.task import TaskState
 from fleet.store.profiles import missing_program
 from fleet.store.taskfiles import load
@@ -22,8 +27,9 @@ def take_tasks(fleet: Fleet) -> None:
     fleet.roster.sync(found.tasks, now=time.time())
 
 
-def preflight(fleet: Fleet) -> None:
-    """The gate's tools, the branch and the agents of all open tasks are there."""
+def preflight(fleet: Fleet, *, keys: bool = True) -> None:
+    """The gate's tools, the branch, the agents of all open tasks and their models are there;
+    without `keys`, another process has them."""
     _ = fleet.gate  # no gate, or a tool that is missing, is an error
     fleet.take_tip()
     pending = fleet.roster.tasks(states={TaskState.PENDING})
@@ -35,3 +41,42 @@ def preflight(fleet: Fleet) -> None:
                 f"agent {name!r} needs {missing!r}, which is not on PATH: install it, or set "
                 f"another agent ({profile.source})"
             )
+    for lacking in models_lacking(fleet.config, map(fleet.asks, (view.task for view in pending))):
+        if keys or not lacking.key:
+            raise FleetError(lacking.what)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacking:
+    """Why agents would get no answer."""
+
+    what: str
+    key: bool = False  # only a key is missing
+
+
+def models_lacking(config: Config, asked: Iterable[tuple[Profile, str]]) -> Iterator[Lacking]:
+    """What stands between agents with their models and an answer, each thing once."""
+    wanted = {(api, model, profile.name) for profile, model in asked for api in profile.api}
+    told = set()
+    for api, model, agent in sorted(wanted):
+        found = config.proxy.upstream_for(api, model)
+        if found is None:
+            wants = f"agent {agent!r} speaks {api}" + (f" and asks for {model!r}" if model else "")
+            yield Lacking(
+                what=f"{wants}, but no upstream does: add a [proxy.upstreams.NAME] to fleet.toml"
+            )
+        elif found.name in told:
+            continue
+        elif found.script and not Path(found.script).is_file():
+            yield Lacking(
+                what=f"upstream {found.name!r} plays {found.script}, which is not there: write "
+                "it, or change [proxy.upstreams] in fleet.toml"
+            )
+        elif found.lacks_key(config.env.variables):
+            yield Lacking(
+                what=f"agent {agent!r} needs a model: upstream {found.name!r} needs a key, and "
+                f"{' or '.join(found.keys)} is not set: set it, or configure another upstream in "
+                "fleet.toml",
+                key=True,
+            )
+        told.add(found.name if found else "")

@@ -233,3 +233,26 @@ def test_the_story_of_a_task_is_told_in_order(db: Database, ledger: Ledger) -> N
         Kind.LANDING,
         Kind.LANDED,
     ]
+
+
+def test_tasks_of_agents_that_cannot_work_now_are_passed_over(db: Database, ledger: Ledger) -> None:
+    Roster(db).sync(
+        [
+            *(a_task(f"model-{number}", agent="mini", priority=0) for number in range(40)),
+            *(a_task(f"usual-{number}", paths=("a/**",)) for number in range(40)),
+            a_task("plain", agent="command", paths=("a/**",)),
+        ],
+        now=NOW,
+    )
+    assert ledger.agents_wanted() == {"mini", "command", ""}
+    assert [c.id for c in ledger.ready(now=NOW, without={"mini", ""})] == ["plain"]
+    assert ledger.ready(now=NOW, limit=1, without={"mini"})[0].id == "usual-0"
+    assert (
+        ledger.claim(an_owner(), lambda _: True, now=NOW, without={"mini", "", "command"}) is None
+    )
+    found = ledger.claim(an_owner(), lambda _: True, now=NOW, without={"mini", ""})
+    assert found is not None
+    assert found[0].task.id == "plain"
+    end(ledger, found[0], Outcome.CANCELLED)
+    assert ledger.agents_wanted() == {"mini", ""}
+    assert claimed(ledger, "model-0").task.id == "model-0"

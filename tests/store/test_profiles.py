@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from fleet.core.profile import OutputFormat, Profile, PromptBy
+from fleet.core.profile import Api, OutputFormat, Profile, PromptBy
 from fleet.store.layout import shipped_agents
-from fleet.store.profiles import Profiles, env_of, fill, load, missing_program
+from fleet.store.profiles import Profiles, env_of, files_of, fill, load, missing_program
 
 FULL = """\
 description = "An agent"
 command = ["tool", "--model", "{model}", "--cd={workspace}", "{prompt}"]
 prompt = "argument"
 pass_env = ["TOOL_TOKEN"]
+api = ["openai", "anthropic", "openai"]
 output = "stream-json"
 model = "large"
 success_exit = [0, 3]
@@ -50,6 +51,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         prompt=PromptBy.ARGUMENT,
         env={"TOOL_HOME": "{workspace}/.tool"},
         pass_env=("TOOL_TOKEN",),
+        api=(Api.OPENAI, Api.ANTHROPIC),
         files={".tool/config.json": '{"model": "x"}'},
         output=OutputFormat.STREAM_JSON,
         model="large",
@@ -115,6 +117,16 @@ def test_fleet_at_work_on_itself_reads_its_profiles_once(tmp_path: Path) -> None
         ('command = ["a"]\n[env]\nFLEET_ATTEMPT = "x"', 3, "fleet's own"),
         ('command = ["a"]\n[env]\nA = 1', 3, "must be a text"),
         ('command = ["a"]\npass_env = ["A=B"]', 2, "no name of a variable"),
+        ('command = ["a"]\npass_env = ["OPENAI_API_KEY"]', 2, "gets OPENAI_BASE_URL"),
+        ('command = ["a"]\npass_env = ["ANTHROPIC_AUTH_TOKEN"]', 2, 'api = ["anthropic"]'),
+        ('command = ["a"]\npass_env = ["A", "GOOGLE_API_KEY"]', 2, "GOOGLE_GEMINI_BASE_URL"),
+        ('command = ["a"]\napi = ["antropic"]', 2, "none of anthropic, openai, gemini"),
+        ('command = ["a"]\napi = "openai"', 2, "list of texts"),
+        ('api = ["openai"]\ncommand = ["a", "{token}"]', 2, "everybody on this machine"),
+        ('api = ["openai"]\ncommand = ["a", "--url={proxy}/v1"]', 2, "everybody on this machine"),
+        ('command = ["a"]\nenv = { A = "{proxy}/v1" }', 2, 'add api = ["anthropic"]'),
+        ('command = ["a"]\n[files]\nx = "{token}"', 2, 'add api = ["anthropic"]'),
+        ('api = ["openai"]\ncommand = ["a"]\nenv = { A = "{tokn}" }', 3, "did you mean 'token'?"),
         ('command = ["a"]\n[files]\n"/etc/x" = ""', 3, "not inside HOME"),
         ('command = ["a"]\n[files]\n"a/../../x" = ""', 3, "not inside HOME"),
         ('command = ["a"]\n[files]\n"~/x" = ""', 3, "not inside HOME"),
@@ -173,6 +185,32 @@ def test_placeholders_are_filled_once() -> None:
         values["prompt"],
     )
     assert env_of(profile, **values) == {"W": "/w/{task}", "T": "t/t.1"}
+
+
+def test_files_are_filled_in_and_keep_the_braces_of_their_own(tmp_path: Path) -> None:
+    text = (
+        'command = ["a"]\napi = ["openai"]\n[files]\n'
+        """"x.json" = '{"url": "{proxy}/v1", "key": "{token}", """
+        """"m": {"{model}": ["{workspace}"]}, """
+        """"other": "{prompt} {task} {python} {nothing} ${token}"}'\n"""
+    )
+    found = read(tmp_path, text)
+    assert found.problems == ()
+    values = {"proxy": "P{token}", "token": "T", "model": "M", "workspace": "W"}
+    assert files_of(found.by_name["tool"], prompt="no", task="no", **values) == {
+        "x.json": '{"url": "P{token}/v1", "key": "T", "m": {"M": ["W"]}, '
+        '"other": "{prompt} {task} {python} {nothing} ${token}"}'
+    }
+
+
+def test_only_the_proxy_may_have_what_the_configuration_calls_a_key(tmp_path: Path) -> None:
+    own = tmp_path / "agents"
+    own.mkdir()
+    (own / "tool.toml").write_text('command = ["a"]\npass_env = ["OPENAI_BASE_URL", "WORK_KEY"]')
+    assert load(tmp_path / "shipped", own).problems == ()
+    (problem,) = load(tmp_path / "shipped", own, {"WORK_KEY"}).problems
+    assert problem.where == "agents/tool.toml:2"
+    assert "item 2, 'WORK_KEY', is a key, which only the proxy holds" in problem.what
 
 
 @pytest.mark.parametrize(

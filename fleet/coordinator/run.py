@@ -1,4 +1,4 @@
-"""One run, start to finish: children kept alive, orders obeyed, events told, in one task group.
+"""One run, start to finish.
 
 The coordinator decides nothing about tasks: workers claim and the lander lands whether it lives
 or not. It starts them, restarts them, notices when there is nothing left, and ends the run. Kill
@@ -20,15 +20,16 @@ from dataclasses import dataclass
 
 from fleet import control
 from fleet.control import Stop
-from fleet.core.errors import ConfigError, Exit, FleetError, HeldError, StorageError
+from fleet.coordinator.children import TICK_S, Children, Tape, stopping
+from fleet.core.errors import ConfigError, FleetError, HeldError
 from fleet.core.event import Event, Kind
 from fleet.core.state import Counts
-from fleet.core.task import HELD, TaskState
-from fleet.process.child import start_module
+from fleet.core.task import TaskState
 from fleet.process.identity import myself
-from fleet.process.tree import ATTEMPT_MARK, become_subreaper, kill_tree
+from fleet.process.kernel import forget, hide
+from fleet.process.tree import become_subreaper
 from fleet.store import events
-from fleet.store.claims import Held, hold, is_held
+from fleet.store.claims import Held, hold
 from fleet.store.taskfiles import fingerprint
 from fleet.wiring import Fleet
 from fleet.worker.preflight import take_tasks
@@ -36,10 +37,7 @@ from fleet.worker.preflight import take_tasks
 log = logging.getLogger(__name__)
 
 LOCK_WAIT_S = 0.3  # somebody may only be asking whether a coordinator lives
-TICK_S = 0.1
 FILES_S = 1.0  # between looks whether the task files have changed
-RESTART_S, RESTART_CAP_S = 0.1, 10.0  # back-off of a child that keeps dying
-STEADY_S = 30.0  # a child that lived this long starts its back-off afresh
 DRAIN_S = 60.0  # SIGTERM: attempts in hand get this long, then they are ended
 
 Tell = Callable[[Event], None]
@@ -58,11 +56,18 @@ class Coordinator:
     """One per repository, proven by its lock."""
 
     def __init__(
-        self, fleet: Fleet, *, agents: int, environ: Mapping[str, str], tell: Tell
+        self,
+        fleet: Fleet,
+        *,
+        agents: int,
+        environ: Mapping[str, str],
+        tell: Tell,
+        tape: Tape | None = None,
     ) -> None:
         self._fleet = fleet
         self._agents = agents
-        self._environ = environ
+        self._children = Children(fleet, environ, tape or Tape(), stopping=lambda: stopping(fleet))
+        self._model_wanted = asyncio.Event()
         self._tell = tell
         self._told = events.last_seq(fleet.db)
         self._wake = asyncio.Event()
@@ -86,9 +91,10 @@ class Coordinator:
 
     async def _children_and_all(self) -> None:
         async with asyncio.TaskGroup() as group:
-            lander = group.create_task(self._keep_lander())
+            lander = group.create_task(self._children.keep_lander())
+            proxy = group.create_task(self._children.keep_proxy(self._model_wanted))
             workers = [
-                group.create_task(self._keep_worker(number))
+                group.create_task(self._children.keep_worker(number))
                 for number in range(1, self._agents + 1)
             ]
             follower = group.create_task(self._follow())
@@ -96,6 +102,7 @@ class Coordinator:
             self._stop_workers()
             await asyncio.wait(workers)
             lander.cancel()
+            proxy.cancel()
             follower.cancel()
 
     def _begin(self) -> None:
@@ -105,6 +112,8 @@ class Coordinator:
         run = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         controls.set("run", run)
         controls.set("coordinator", json.dumps({"host": me.host, "pid": me.pid, "run": run}))
+        forget(self._fleet.config.proxy.secret_names())  # the proxy's environment has been made
+        hide()
         become_subreaper()  # what a killed worker leaves comes to us, and can be swept
         self._emit(Event(kind=Kind.RUN_STARTED, at=time.time(), number=float(self._agents)))
         paused = control.read(controls).paused
@@ -136,6 +145,7 @@ class Coordinator:
             if time.monotonic() - looked >= FILES_S:
                 looked = time.monotonic()
                 self._reload_tasks()
+                self._look_for_models()
             if self._deadline is not None and time.monotonic() > self._deadline:
                 self._deadline = None
                 self._order(Stop.KILL)
@@ -168,77 +178,13 @@ class Coordinator:
         except ConfigError as error:
             log.warning("task files not taken over: %s", error)
 
-    # -- children ---------------------------------------------------------------------------
-
-    async def _keep_worker(self, number: int) -> None:
-        """One slot: the worker that holds it, or a new one, until the run is over."""
-        slot = self._fleet.layout.worker_lock(f"agent-{number}")
-        if is_held(slot):
-            self._emit(Event(kind=Kind.WORKER_ADOPTED, at=time.time(), worker=f"agent-{number}"))
-        backoff = RESTART_S
-        while True:
-            while is_held(slot):
-                await asyncio.sleep(TICK_S)  # adopted: its lock tells us when it ends
-            if self._stopping():
-                return
-            began = time.monotonic()
-            code = await self._run_child("fleet.worker", f"agent-{number}", "--number", str(number))
-            await self._sweep_after(f"agent-{number}")
-            if self._stopping():
-                return
-            backoff = RESTART_S if time.monotonic() - began > STEADY_S else backoff * 2
-            if code != 0:
-                await asyncio.sleep(min(backoff, RESTART_CAP_S))
-
-    async def _keep_lander(self) -> None:
-        backoff = RESTART_S
-        while True:
-            while is_held(self._fleet.layout.lander_lock):
-                await asyncio.sleep(TICK_S)
-            began = time.monotonic()
-            await self._run_child("fleet.landing", "lander")
-            backoff = RESTART_S if time.monotonic() - began > STEADY_S else backoff * 2
-            await asyncio.sleep(min(backoff, RESTART_CAP_S))
-
-    async def _run_child(self, module: str, name: str, *arguments: str) -> int:
-        """Start a child, wait for its end, and ask it to end when we are cancelled."""
-        top = self._fleet.layout.top
-        child = await start_module(
-            module, ("--top", str(top), *arguments), cwd=top, env=self._environ
-        )
-        self._emit(
-            Event(kind=Kind.WORKER_STARTED, at=time.time(), worker=name, number=float(child.pid))
-        )
-        try:
-            _, complaint = await child.communicate()
-        except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                child.send_signal(signal.SIGTERM)
-            await child.communicate()
-            raise
-        code = child.returncode or 0
-        reason = complaint.decode("utf-8", "replace").strip()[-500:] if code else ""
-        if code == Exit.IO:
-            # What one process could not write no other should try to: stop, half nothing done.
-            raise StorageError(reason or f"{name} met a disk that refuses")
-        self._emit(
-            Event(
-                kind=Kind.WORKER_EXITED,
-                at=time.time(),
-                worker=name,
-                number=float(code),
-                reason=reason,
-            )
-        )
-        return code
-
-    async def _sweep_after(self, worker: str) -> None:
-        """End what a dead worker's attempt left running; claiming the task again does the rest."""
-        layout = self._fleet.layout
-        for view in self._fleet.roster.tasks(states=HELD):
-            if view.worker == worker and not is_held(layout.claim_lock(view.task.id)):
-                mark = layout.mark(view.task.id, view.epoch)
-                await asyncio.to_thread(kill_tree, mark=ATTEMPT_MARK, value=mark)
+    def _look_for_models(self) -> None:
+        """An open task whose agent needs a model wants a proxy, for the rest of the run."""
+        if not self._model_wanted.is_set():
+            fleet = self._fleet
+            needing = fleet.agents_with_model
+            if needing and needing & fleet.ledger.agents_wanted():
+                self._model_wanted.set()
 
     # -- stopping ---------------------------------------------------------------------------
 
@@ -268,11 +214,8 @@ class Coordinator:
 
     def _stop_workers(self) -> None:
         """There is nothing left to claim: idle workers may go."""
-        if not self._stopping():
+        if not stopping(self._fleet):
             control.finish(self._fleet.controls)
-
-    def _stopping(self) -> bool:
-        return control.read(self._fleet.controls).stop is not Stop.NO
 
     # -- telling ----------------------------------------------------------------------------
 

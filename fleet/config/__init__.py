@@ -1,0 +1,42 @@
+"""fleet.toml and the environment, as one frozen Config.
+
+Every default and bound is in this package, beside the key it belongs to; nothing else in fleet
+reads settings from `os.environ`. All problems are found at once, each with its place and what to
+do about it. An environment variable `FLEET_<SECTION>_<KEY>` wins over the file.
+"""
+
+from __future__ import annotations
+
+from fleet.config.env import Env, LogFormat
+from fleet.config.kinds import Auth, UpstreamKind
+from fleet.config.plain import read_plain, wrong_glob
+from fleet.config.proxy import ALWAYS_SECRET, Dedup, ProxyConfig
+from fleet.config.reading import Config, load
+from fleet.config.sections import (
+    FleetConfig,
+    GateConfig,
+    LandingConfig,
+    OnProtected,
+    WorkspaceConfig,
+)
+from fleet.config.upstreams import UpstreamConfig
+
+__all__ = [
+    "ALWAYS_SECRET",
+    "Auth",
+    "Config",
+    "Dedup",
+    "Env",
+    "FleetConfig",
+    "GateConfig",
+    "LandingConfig",
+    "LogFormat",
+    "OnProtected",
+    "ProxyConfig",
+    "UpstreamConfig",
+    "UpstreamKind",
+    "WorkspaceConfig",
+    "load",
+    "read_plain",
+    "wrong_glob",
+]

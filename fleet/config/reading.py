@@ -1,0 +1,74 @@
+"""From a file and an environment to one Config, or to everything that is wrong with the two."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.config.env import Env, read_env
+from fleet.config.plain import read_plain
+from fleet.config.proxy import ProxyConfig
+from fleet.config.sections import FleetConfig, GateConfig, LandingConfig, WorkspaceConfig
+from fleet.core.errors import ConfigError, Problem
+from fleet.core.table import Loose, Table, in_order
+from fleet.core.toml import Document, parse
+
+FILE = "fleet.toml"
+SECTIONS = ("fleet", "workspace", "gate", "landing", "proxy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    fleet: FleetConfig
+    workspace: WorkspaceConfig
+    gate: GateConfig
+    landing: LandingConfig
+    proxy: ProxyConfig
+    env: Env
+
+
+def load(top: Path, environ: Mapping[str, str], *, force: bool = False) -> Config:
+    """The configuration of the repository at `top`, or a ConfigError with all its problems."""
+    problems: list[Problem] = []
+    home = Path(environ.get("HOME") or Path.home())
+    document = _document(top, problems)
+    root = Table(document.data, document, problems)
+    tables = {name: root.table(name, _overrides(name, environ)) for name in SECTIONS}
+    config = Config(
+        fleet=FleetConfig.read(tables["fleet"], force=force),
+        workspace=WorkspaceConfig.read(tables["workspace"], top=top, home=home),
+        gate=GateConfig.read(tables["gate"], cores=len(os.sched_getaffinity(0))),
+        landing=LandingConfig.read(tables["landing"]),
+        proxy=ProxyConfig.read(tables["proxy"], document, environ=environ, top=top),
+        env=read_env(environ, home, problems),
+    )
+    for table in tables.values():
+        table.finish()
+    root.finish(called="section")
+    if problems:
+        raise ConfigError(in_order(problems))
+    return config
+
+
+def _document(top: Path, problems: list[Problem]) -> Document:
+    empty = Document(FILE, {}, {})
+    if not os.path.lexists(top / FILE):
+        return empty
+    raw = read_plain(top / FILE, FILE)
+    found = raw if isinstance(raw, Problem) else parse(raw, FILE)
+    if isinstance(found, Problem):
+        problems.append(found)
+        return empty
+    return found
+
+
+def _overrides(section: str, environ: Mapping[str, str]) -> dict[str, tuple[str, Loose]]:
+    """What the environment says; a variable that is set but empty says nothing."""
+    prefix = f"FLEET_{section.upper()}_"
+    return {
+        name.removeprefix(prefix).lower(): (name, Loose(value))
+        for name, value in environ.items()
+        if name.startswith(prefix) and value
+    }
