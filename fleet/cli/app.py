@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import fleet
-from fleet.cli import agent, doctor, log, orders, run, start, status, task
+from fleet.cli import agent, doctor, log, orders, proxy, run, start, status, task
 from fleet.core.errors import Exit, FleetError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command("log")(log.log)
 app.command("doctor")(doctor.doctor)
 app.add_typer(task.app, name="task")
 app.add_typer(agent.app, name="agent")
+app.add_typer(proxy.app, name="proxy")
 
 
 # What people and scripts ask all the time skips the parser: typer loads pydantic to parse anything,
@@ -42,6 +43,8 @@ AT_ONCE: Mapping[tuple[str, ...], Callable[[], None]] = {
     ("task", "list", "--json"): partial(task.list_, as_json=True),
     ("status",): status.status,
     ("status", "--json"): partial(status.status, as_json=True),
+    ("proxy", "stats"): proxy.stats,
+    ("proxy", "stats", "--json"): partial(proxy.stats, as_json=True),
 }
 
 

@@ -64,6 +64,11 @@ class Database:
             self._cursor.execute(sql, values)
             return self._connection.changes()
 
+    def write_many(self, sql: str, values: Sequence[Row]) -> None:
+        """Run one statement for each row, inside a transaction."""
+        with _io_errors(self._path):
+            self._cursor.executemany(sql, values)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it durably, or none of it."""

@@ -36,6 +36,10 @@ class Layout:
         return self.state / "state.db"
 
     @property
+    def calls_database(self) -> Path:
+        return self.state / "calls.db"
+
+    @property
     def hub(self) -> Path:
         return self.state / "hub.git"
 

@@ -1,0 +1,64 @@
+"""What becomes of a call once it is over: what it used, what that costs, its row in the books."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fleet.core.traffic import Call, Ended
+from fleet.core.usage import NOTHING
+from fleet.proxy.bookkeeping import Books
+from fleet.proxy.flight import Flight
+from fleet.proxy.stage import Priority, Room
+
+
+class Accounts:
+    """The post-process stage, the only one that calls walk through and not requests."""
+
+    def __init__(
+        self, *, books: Books, room: Room, next_id: int, clock: Callable[[], float]
+    ) -> None:
+        self._books = books
+        self._room = room
+        self._next_id = next_id
+        self._clock = clock
+
+    def settle(self, flight: Flight) -> None:
+        """Once for every time it was sent."""
+        began, quote = self._clock(), flight.plan.quote
+        self._room.enter(Priority.NORMAL, began, _nobody_waits)
+        flight.usage = flight.meter.usage if flight.status == 200 else NOTHING
+        flight.cost = quote.cost(flight.usage)
+        flight.call_id = self._next_id
+        self._next_id += 1
+        self._books.call(_row(flight, began), quote)
+        self._room.leave(began, self._clock())
+
+
+def _row(flight: Flight, now: float) -> Call:
+    plan, caller, failure = flight.plan, flight.caller, flight.failure
+    return Call(
+        id=flight.call_id,
+        at=time.time() - (now - flight.sent_at),
+        task=caller.task,
+        epoch=caller.epoch,
+        agent=caller.agent,
+        upstream=plan.provider.name,
+        model=plan.asked.model,
+        answered_model="",
+        endpoint=plan.asked.endpoint,
+        status=flight.status,
+        ended=flight.ended or Ended.FAILED,  # not over: it is sent again, and this time failed
+        fault=failure.fault if failure is not None else "",
+        usage=flight.usage,
+        cost=flight.cost,
+        priced=plan.quote.priced,
+        first_byte_s=flight.head_at - flight.sent_at if flight.head_at else 0.0,
+        total_s=now - flight.sent_at,
+        bytes_in=flight.bytes_in,
+        bytes_out=flight.bytes_out,
+    )
+
+
+def _nobody_waits() -> None:
+    """One call is settled at a time."""

@@ -1,0 +1,60 @@
+"""`GET /v1/models`: what all upstreams offer, in one shape that every client can read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from fleet.config import UpstreamKind
+from fleet.proxy.dialects import models
+from fleet.proxy.fetch import fetch
+from fleet.proxy.headers import for_upstream
+from fleet.proxy.providers import Provider, Providers
+from fleet.proxy.wire import Headers, Outgoing, Reply
+
+log = logging.getLogger(__name__)
+
+KEPT_S = 300.0
+PATIENCE_S = 3.0  # Claude Code gives a gateway as long
+
+
+class Catalogue:
+    """Asks each provider at most every five minutes; one that does not answer is left out."""
+
+    def __init__(self, providers: Providers, clock: Callable[[], float]) -> None:
+        self._providers = providers
+        self._clock = clock
+        self._kept: dict[str, tuple[float, Reply]] = {}
+
+    async def models(self, path: str, headers: Headers, *, login: bool) -> Reply:
+        """`login`: the caller brings its own, so its list is its own, too."""
+        kept = self._kept.get(path)
+        if kept is not None and not login and self._clock() - kept[0] < KEPT_S:
+            return kept[1]
+        bodies = await asyncio.gather(
+            *(self._ask(provider, path, headers, login) for provider in self._providers.all)
+        )
+        reply = models.reply(path, tuple(body for body in bodies if body is not None))
+        if reply.status == 200 and not login:
+            self._kept[path] = self._clock(), reply
+        return reply
+
+    async def _ask(
+        self, provider: Provider, path: str, headers: Headers, login: bool
+    ) -> bytes | None:
+        account = provider.accounts[0]
+        target = (
+            "/v1beta/models"
+            if provider.config.kind is UpstreamKind.GEMINI
+            else "/v1/models?limit=1000"
+        )
+        outgoing = Outgoing(
+            "GET", target, for_upstream(headers, login=login and account.keyless), b""
+        )
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await fetch(account.upstream, outgoing)
+        except TimeoutError:
+            log.warning("upstream %s gives no list of its models", provider.name)
+            return None

@@ -1,0 +1,154 @@
+"""What a proxy is made of, put together from its configuration and taken apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+from fleet.config import ProxyConfig
+from fleet.proxy import pricing
+from fleet.proxy.accounts import Accounts
+from fleet.proxy.bookkeeping import Books
+from fleet.proxy.build import Builder, Tape
+from fleet.proxy.cache import Cache
+from fleet.proxy.catalogue import Catalogue
+from fleet.proxy.fingerprint import Fingerprints
+from fleet.proxy.flight import SHARED_BYTES, Flight
+from fleet.proxy.http.client import Client
+from fleet.proxy.http.limits import Limits
+from fleet.proxy.http.server import Exchange, Server
+from fleet.proxy.identity import Callers
+from fleet.proxy.metrics import CONTENT_TYPE, Gauge, Metrics
+from fleet.proxy.pipeline import Pipeline
+from fleet.proxy.pricing import Prices
+from fleet.proxy.providers import Providers
+from fleet.proxy.singleflight import Flights, Patience
+from fleet.proxy.visit import Rooms
+from fleet.proxy.warmth import Warmth
+from fleet.proxy.wire import Reply
+from fleet.store.calls import CallsWriter
+from fleet.store.layout import Layout
+
+PLAIN = ((b"content-type", b"text/plain"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plant:
+    """A proxy that can be given requests. `tick` it a few times a second."""
+
+    pipeline: Pipeline
+    callers: Callers
+    flights: Flights
+    books: Books
+    writer: CallsWriter
+    limits: Limits
+    metrics: Metrics
+    faults: list[str]
+
+    async def listen(self, host: str, port: int) -> Server:
+        return await Server.listen(host, port, self.pipeline.accept, limits=self.limits)
+
+    async def listen_metrics(self, host: str, port: int) -> Server:
+        """On a port of its own: agents are told of the other only."""
+        return await Server.listen(host, port, self._show)
+
+    def _show(self, exchange: Exchange) -> None:
+        path = exchange.request.target.partition("?")[0]
+        if path != "/metrics" or exchange.request.method not in ("GET", "HEAD"):
+            exchange.reply(Reply(404, PLAIN, b"there is only GET /metrics here\n"))
+        else:
+            exchange.reply(Reply(200, ((b"content-type", CONTENT_TYPE),), self.metrics.render()))
+
+    def tick(self) -> None:
+        self.flights.tick()
+        self.books.tick()
+
+    @property
+    def busy(self) -> bool:
+        """Somebody asks, or is alive and may."""
+        return bool(self.callers.live() or len(self.flights))
+
+    @property
+    def fault(self) -> str:
+        """Why nothing more may be served; "" while nothing is the matter."""
+        return next(iter(self.faults), self.writer.fault)
+
+
+@contextlib.asynccontextmanager
+async def open_plant(
+    config: ProxyConfig, layout: Layout, environ: Mapping[str, str], tape: Tape
+) -> AsyncIterator[Plant]:
+    """Closed in the order that loses nothing: requests, calls, rows."""
+    clock = asyncio.get_running_loop().time
+    async with AsyncExitStack() as stack:
+        writer = CallsWriter(layout.calls_database)
+        stack.callback(writer.close)
+        price_child = pricing.child(environ)
+        stack.push_async_callback(price_child.close)
+        client = await stack.enter_async_context(Client())
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        build = stack.enter_context(Builder(config, client, tape, tasks))
+        providers = Providers(config, environ, build.upstream)
+        limits = replace(Limits(), body=config.body_bytes, bodies=config.bodies_bytes)
+        rooms, books = Rooms.usual(limits.connections), Books(writer, clock=clock)
+        accounts = Accounts(
+            books=books, room=rooms.postprocess, next_id=writer.next_id, clock=clock
+        )
+        stack.callback(books.close)
+        flights = Flights(
+            cache=Cache[Flight](
+                ttl_s=config.cache_ttl_s,
+                most_bytes=config.cache_bytes,
+                most_item_bytes=SHARED_BYTES,
+            ),
+            warmth=Warmth(),
+            ledger=accounts,
+            patience=Patience(grace_s=config.grace_s, hold_back_s=config.hold_back_s),
+            clock=clock,
+            rng=random.Random(),
+        )
+        stack.callback(flights.close)
+        faults: list[str] = []
+        callers = Callers(
+            layout.database,
+            on_error=lambda error: faults.append(f"state.db cannot be read: {error}"),
+        )
+        pipeline = Pipeline(
+            rooms=rooms,
+            callers=callers,
+            fingerprints=Fingerprints(),
+            providers=providers,
+            flights=flights,
+            catalogue=Catalogue(providers, clock),
+            prices=Prices(price_child.ask, tasks=tasks),
+            books=books,
+            dedup=config.dedup,
+            tasks=tasks,
+            clock=clock,
+        )
+        plant = Plant(
+            pipeline=pipeline,
+            callers=callers,
+            flights=flights,
+            books=books,
+            writer=writer,
+            limits=limits,
+            metrics=Metrics(books, rooms.all, _gauges(flights)),
+            faults=faults,
+        )
+        await callers.start()
+        stack.callback(callers.close)
+        yield plant
+
+
+def _gauges(flights: Flights) -> tuple[Gauge, ...]:
+    return (
+        Gauge("flights", "Calls under way, or about to be.", lambda: len(flights)),
+        Gauge("kept_answers", "Answers that may be replayed.", lambda: len(flights.cache)),
+        Gauge("kept_bytes", "What they take.", lambda: flights.cache.bytes),
+        Gauge("held_calls", "Calls that wait for a prompt cache.", lambda: flights.warmth.waiting),
+    )

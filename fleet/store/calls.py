@@ -1,0 +1,183 @@
+"""`calls.db`: a row for every call to an upstream and for every request of an agent.
+
+Written by the proxy alone, by one thread, so its event loop never waits for a disk. Rows are
+committed in groups, 20 ms after the first of a group: a proxy that is killed loses no more than
+that, and never a part of a group. The first error of the disk ends all writing and is told in
+`fault`: from then on nothing more may be served.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from operator import attrgetter
+from pathlib import Path
+
+from fleet.core.errors import FleetError
+from fleet.core.traffic import Call, Served
+from fleet.store.database import Database, Migration, Row
+
+GROUP_S = 0.02
+GROUP_ROWS = 1000
+
+USAGE = (
+    "input",
+    "cache_read",
+    "cache_write_5m",
+    "cache_write_1h",
+    "output",
+    "reasoning",
+    "estimated",
+)
+
+
+def _first(db: Database) -> None:
+    usage = ", ".join(f"{name} INTEGER NOT NULL" for name in USAGE)
+    # No index: all that is ever asked are sums over everything or over the newest part, and an
+    # index would double what a row costs.
+    db.write(
+        f"""CREATE TABLE calls(
+            id INTEGER PRIMARY KEY, at REAL NOT NULL, task TEXT NOT NULL, epoch INTEGER NOT NULL,
+            agent TEXT NOT NULL, upstream TEXT NOT NULL, model TEXT NOT NULL,
+            answered_model TEXT NOT NULL, endpoint TEXT NOT NULL, status INTEGER NOT NULL,
+            ended TEXT NOT NULL, fault TEXT NOT NULL, {usage}, cost INTEGER NOT NULL,
+            priced INTEGER NOT NULL, first_byte_s REAL NOT NULL, total_s REAL NOT NULL,
+            bytes_in INTEGER NOT NULL, bytes_out INTEGER NOT NULL
+        ) STRICT"""
+    )
+    db.write(
+        f"""CREATE TABLE served(
+            id INTEGER PRIMARY KEY, at REAL NOT NULL, task TEXT NOT NULL, epoch INTEGER NOT NULL,
+            agent TEXT NOT NULL, session TEXT NOT NULL, endpoint TEXT NOT NULL,
+            model TEXT NOT NULL, dedup TEXT NOT NULL, call INTEGER NOT NULL,
+            status INTEGER NOT NULL, gone INTEGER NOT NULL, bytes INTEGER NOT NULL, {usage},
+            saved_cost INTEGER NOT NULL, wait_s REAL NOT NULL, total_s REAL NOT NULL,
+            priced INTEGER NOT NULL
+        ) STRICT"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first,)
+_CALL = f"INSERT INTO calls VALUES({', '.join('?' * 25)})"
+_SERVED = f"INSERT INTO served VALUES(NULL, {', '.join('?' * 23)})"
+_used = attrgetter(*USAGE)  # in the order of the columns
+
+
+def _call_values(call: Call) -> Row:
+    return (*call[:12], *_used(call.usage), *call[13:])
+
+
+def _served_values(served: Served) -> Row:
+    return (*served[:12], *_used(served.saved), *served[13:])
+
+
+class CallsWriter:
+    """`add` may be called from one thread; everything else happens in another."""
+
+    def __init__(self, path: Path) -> None:
+        db = Database(path)
+        try:
+            db.migrate(MIGRATIONS)
+            self.next_id = _next_id(db)
+        finally:
+            db.close()
+        self.fault = ""
+        self._path = path
+        self._rows: deque[Call | Served | threading.Event] = deque()
+        self._woken = self._closing = False
+        self._wake, self._full = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="calls.db", daemon=True)
+        self._thread.start()
+
+    @property
+    def backlog(self) -> int:
+        """Rows that no disk has yet."""
+        return len(self._rows)
+
+    def add(self, row: Call | Served) -> None:
+        rows = self._rows
+        rows.append(row)
+        if not self._woken:
+            self._woken = True
+            self._wake.set()
+        elif len(rows) == GROUP_ROWS:
+            self._full.set()
+
+    def flush(self) -> None:
+        """Wait until the disk has all rows, or has failed."""
+        done = threading.Event()
+        self._rows.append(done)
+        self._hurry()
+        while self._thread.is_alive() and not done.wait(0.05):
+            pass
+
+    def close(self) -> None:
+        """Write what there is, and end."""
+        self._closing = True
+        self._hurry()
+        self._thread.join()
+
+    def _hurry(self) -> None:
+        self._full.set()
+        self._wake.set()
+
+    # -- in the thread ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        db: Database | None = None
+        try:
+            db = Database(self._path)
+            while self._await_rows():
+                self._commit(db)
+        except FleetError as error:
+            self.fault = str(error)
+        except Exception as error:
+            self.fault = f"{self._path}: {error!r}: model traffic can no longer be accounted for"
+        finally:
+            if db is not None:
+                db.close()
+
+    def _await_rows(self) -> bool:
+        """A group is there; False when all is written and no more will come."""
+        if self._closing and not self._rows:
+            return False
+        self._wake.wait()
+        if not self._closing:
+            self._full.wait(GROUP_S)
+        self._full.clear()
+        self._wake.clear()
+        self._woken = False  # before rows are taken: who adds one now wakes us again
+        return True
+
+    def _commit(self, db: Database) -> None:
+        calls: list[Row] = []
+        served: list[Row] = []
+        waiting: list[threading.Event] = []
+        rows = self._rows
+        for _ in range(len(rows)):
+            row = rows.popleft()
+            if isinstance(row, Call):
+                calls.append(_call_values(row))
+            elif isinstance(row, Served):
+                served.append(_served_values(row))
+            else:
+                waiting.append(row)
+        if calls or served:
+            with db.transaction():
+                db.write_many(_CALL, calls)
+                db.write_many(_SERVED, served)
+        for done in waiting:
+            done.set()
+
+
+def _next_id(db: Database) -> int:
+    """After every id that anything was told of: a killed proxy may have lost its newest calls,
+    not the requests they served."""
+    found = db.one(
+        "SELECT max(coalesce((SELECT max(id) FROM calls), 0), "
+        "coalesce((SELECT max(call) FROM served), 0))"
+    )
+    assert found is not None
+    last = found[0]
+    assert isinstance(last, int)
+    return last + 1

@@ -1,0 +1,404 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from fleet.config import UpstreamConfig, UpstreamKind
+from fleet.core.caller import Caller
+from fleet.core.traffic import Ended
+from fleet.proxy.dialects.anthropic import Anthropic
+from fleet.proxy.dialects.dialect import Asked, Endpoint
+from fleet.proxy.flight import AHEAD_ENTRIES, SHARED_BYTES, Flight, Form, Plan
+from fleet.proxy.pricing import Quote
+from fleet.proxy.providers import Provider as ProviderOf
+from fleet.proxy.subscriber import Subscriber
+from fleet.proxy.wire import Failure, Fault, Outgoing, header
+from tests.proxy.outlets import (
+    ANSWER,
+    CLOSE,
+    ERROR,
+    EVENT_STREAM,
+    JSON,
+    LAST,
+    OPEN,
+    PING,
+    START,
+    STOP,
+    WHOLE,
+    Outlet,
+    Provider,
+    Sent,
+    caller,
+    word,
+)
+
+PROVIDER = ProviderOf(config=UpstreamConfig(name="p", kind=UpstreamKind.SCRIPT), accounts=())
+LOST = Failure(Fault.RESET, answered=True)
+
+
+@dataclass
+class Told:
+    """What a flight says to whoever keeps it."""
+
+    said: list[str] = field(default_factory=list)
+
+    def answered(self, flight: Flight) -> None:
+        self.said.append("answered")
+
+    def unshared(self, flight: Flight) -> None:
+        self.said.append("unshared")
+
+    def over(self, flight: Flight) -> None:
+        self.said.append(f"over {flight.ended}")
+
+    def again(self, flight: Flight) -> bool:
+        return False
+
+    def deserted(self, flight: Flight) -> None:
+        self.said.append("deserted")
+
+
+@dataclass
+class Trip:
+    """A flight under way, and the means to move it."""
+
+    flight: Flight
+    sent: Sent
+    told: Told
+    done: list[str] = field(default_factory=list)
+
+    def board(
+        self, name: str = "one", *, stream: bool = True, wants_usage: bool = False
+    ) -> tuple[Subscriber, Outlet]:
+        outlet = Outlet()
+        subscriber = Subscriber(
+            outlet,
+            caller(name),
+            stream=stream,
+            wants_usage=wants_usage,
+            dedup=b"joined",
+            on_start=lambda: None,
+            on_done=lambda: self.done.append(name),
+        )
+        self.flight.board(subscriber)
+        return subscriber, outlet
+
+
+def trip(*, stream: bool = True, who: Caller | None = None) -> Trip:
+    provider, told = Provider(), Told()
+    plan = Plan(
+        upstream=provider,
+        provider=PROVIDER,
+        account="p/0",
+        dialect=Anthropic(),
+        asked=Asked(endpoint=Endpoint.MESSAGES, model="m", stream=stream),
+        stream=stream,
+        key=None,
+        prefix=b"",
+        caller=who or caller(),
+        request_id="req_1",
+        quote=Quote(ready=True),
+    )
+    outgoing = Outgoing("POST", "/v1/messages", (), b"{}")
+    flight = Flight(plan, outgoing, told, lambda: 1.0)
+    flight.sending = sent = provider.send(outgoing, flight)
+    return Trip(flight, sent, told)
+
+
+def test_nothing_is_shown_before_the_first_content() -> None:
+    t = trip()
+    _, outlet = t.board()
+    t.sent.stream(START, OPEN, PING)
+    assert outlet.status == 0
+    t.flight.data(word("Hel"))
+    assert (outlet.status, outlet.body) == (200, START + OPEN + PING + word("Hel"))
+
+
+def test_every_byte_arrives_as_it_came_however_the_reads_fall() -> None:
+    t = trip()
+    _, outlet = t.board()
+    t.flight.head(200, EVENT_STREAM)
+    raw = b"".join(ANSWER)
+    for at in range(0, len(raw), 7):
+        t.flight.data(raw[at : at + 7])
+    t.flight.end()
+    assert (outlet.body, outlet.ended, t.done) == (raw, True, ["one"])
+    assert t.told.said == ["answered", "over complete"]
+    assert t.flight.meter.usage.input == 7
+    assert t.flight.meter.usage.output == 5
+
+
+def test_late_subscribers_get_it_from_the_beginning() -> None:
+    t = trip()
+    _, first = t.board("one")
+    t.sent.stream(*ANSWER[:3])
+    _, second = t.board("two")
+    assert second.body == first.body != b""
+    for event in ANSWER[3:]:
+        t.flight.data(event)
+    t.flight.end()
+    _, third = t.board("three")
+    assert first.body == second.body == third.body == b"".join(ANSWER)
+    assert third.ended
+    assert t.flight.consumed == {"one.1", "two.1", "three.1"}
+
+
+def test_one_body_is_made_of_a_stream_for_who_wants_no_stream() -> None:
+    t = trip()
+    _, outlet = t.board(stream=False)
+    t.sent.stream(*ANSWER)
+    assert outlet.status == 0
+    t.flight.end()
+    assert json.loads(outlet.body)["content"] == [{"type": "text", "text": "Hello"}]
+    assert header(outlet.headers, b"content-type") == b"application/json"
+    assert outlet.dedup == "joined"
+
+
+def test_a_stream_is_made_of_one_body_for_who_wants_a_stream() -> None:
+    t = trip(stream=False)
+    _, plain = t.board("one", stream=False)
+    _, streamed = t.board("two", stream=True)
+    t.flight.head(200, JSON)
+    t.flight.data(WHOLE[:50])
+    t.flight.data(WHOLE[50:])
+    t.flight.end()
+    assert plain.body == WHOLE
+    assert streamed.body.startswith(b"event: message_start\n")
+    assert streamed.body.endswith(b'data: {"type":"message_stop"}\n\n')
+    assert b"Hello" in streamed.body
+    assert header(streamed.headers, b"content-type").startswith(b"text/event-stream")
+
+
+@pytest.mark.parametrize("said", [(), (START, OPEN), (START, PING)])
+def test_a_cut_before_content_is_a_clean_status(said: tuple[bytes, ...]) -> None:
+    t = trip()
+    _, streamed = t.board("one")
+    _, plain = t.board("two", stream=False)
+    t.sent.stream(*said)
+    t.flight.failed(LOST)
+    for outlet in (streamed, plain):
+        assert outlet.status == 502
+        assert json.loads(outlet.body)["error"]["type"] == "api_error"
+    assert t.flight.consumed == set()
+    assert t.told.said[-1] == "over cut"
+
+
+def test_an_error_event_before_content_is_a_clean_status_too() -> None:
+    t = trip()
+    _, outlet = t.board()
+    t.sent.stream(START, ERROR)
+    assert outlet.status == 529
+    assert "Overloaded" in json.loads(outlet.body)["error"]["message"]
+    assert t.sent.cancelled
+
+
+def test_a_cut_after_content_ends_the_stream_with_an_error_event() -> None:
+    t = trip()
+    _, streamed = t.board("one")
+    _, plain = t.board("two", stream=False)
+    t.sent.stream(*ANSWER[:3])
+    t.flight.failed(LOST)
+    assert streamed.body.startswith(b"".join(ANSWER[:3]))
+    assert b"event: error" in streamed.body
+    assert streamed.ended
+    assert plain.status == 502
+    assert t.flight.consumed == set()
+
+
+def test_an_error_event_after_content_reaches_the_client_as_it_came() -> None:
+    t = trip()
+    _, outlet = t.board()
+    t.sent.stream(*ANSWER[:3], ERROR)
+    assert outlet.body == b"".join((*ANSWER[:3], ERROR))
+    assert outlet.ended
+
+
+def test_a_stream_that_just_stops_is_not_taken_for_whole() -> None:
+    t = trip()
+    _, outlet = t.board()
+    t.sent.stream(*ANSWER[:5])
+    t.flight.end()
+    assert b"event: error" in outlet.body
+    assert t.flight.ended is Ended.CUT
+
+
+def test_a_refusal_passes_word_for_word() -> None:
+    t = trip()
+    _, outlet = t.board()
+    _, plain = t.board("two", stream=False)
+    body = (
+        b'{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long"}}'
+    )
+    t.flight.head(400, (*JSON, (b"retry-after", b"3"), (b"transfer-encoding", b"chunked")))
+    t.flight.data(body)
+    t.flight.end()
+    for found in (outlet, plain):
+        assert (found.status, found.body) == (400, body)
+        assert header(found.headers, b"retry-after") == b"3"
+        assert header(found.headers, b"transfer-encoding") == b""
+    assert "answered" not in t.told.said
+
+
+def test_held_back_too_long_it_is_let_go() -> None:
+    t = trip()
+    _, outlet = t.board()
+    t.sent.stream(START, PING)
+    t.flight.release()
+    assert outlet.body == START + PING
+    t.flight.failed(LOST)
+    assert b"event: error" in outlet.body
+
+
+def test_who_leaves_takes_nothing_from_the_others() -> None:
+    t = trip()
+    leader, gone = t.board("one")
+    _, stays = t.board("two")
+    t.sent.stream(*ANSWER[:3])
+    gone.gone = True
+    t.flight.leave(leader)
+    assert t.flight.caller.key == "two.1"  # handed over
+    for event in ANSWER[3:]:
+        t.flight.data(event)
+    t.flight.end()
+    assert stays.body == b"".join(ANSWER)
+    assert gone.body == b"".join(ANSWER[:3])
+    assert not t.sent.cancelled
+
+
+def test_the_last_to_leave_deserts_it_and_it_can_be_boarded_again() -> None:
+    t = trip()
+    only, _ = t.board()
+    t.sent.stream(*ANSWER[:3])
+    t.flight.leave(only)
+    assert t.told.said[-1] == "deserted"
+    t.flight.deserted_at = 5.0
+    _, outlet = t.board("two")
+    assert t.flight.deserted_at is None
+    for event in ANSWER[3:]:
+        t.flight.data(event)
+    t.flight.end()
+    assert outlet.body == b"".join(ANSWER)
+
+
+def test_a_cancelled_flight_writes_down_what_it_has_seen() -> None:
+    t = trip()
+    only, _ = t.board()
+    t.sent.stream(*ANSWER[:4])
+    t.flight.leave(only)
+    t.flight.cancel()
+    assert t.sent.cancelled
+    assert t.flight.ended is Ended.CANCELLED
+    assert t.flight.meter.usage.input == 7
+    assert t.flight.meter.usage.estimated
+
+
+def test_a_slow_reader_slows_nobody_else() -> None:
+    t = trip()
+    _, slow = t.board("one")
+    _, quick = t.board("two")
+    t.sent.stream(*ANSWER[:3])
+    slow.writable = False
+    for number in range(600):
+        t.flight.data(word(str(number)))
+    assert not t.sent.paused
+    assert len(quick.body) > len(slow.body)
+    slow.make_room()
+    assert slow.body == quick.body
+
+
+def test_when_all_are_slow_the_upstream_waits() -> None:
+    t = trip()
+    _, one = t.board("one")
+    _, two = t.board("two")
+    t.sent.stream(*ANSWER[:3])
+    one.writable = two.writable = False
+    for number in range(AHEAD_ENTRIES + 5):
+        t.flight.data(word(str(number)))
+    assert t.sent.paused
+    one.make_room()
+    assert not t.sent.paused
+    t.flight.data(word("last"))
+    two.make_room()
+    assert one.body == two.body
+
+
+def test_a_paused_upstream_is_resumed_when_the_slow_ones_leave() -> None:
+    t = trip()
+    slow, outlet = t.board()
+    t.sent.stream(*ANSWER[:3])
+    outlet.writable = False
+    for number in range(AHEAD_ENTRIES + 5):
+        t.flight.data(word(str(number)))
+    assert t.sent.paused
+    t.flight.leave(slow)
+    assert not t.sent.paused
+
+
+def test_an_answer_too_long_to_keep_goes_to_those_aboard_only() -> None:
+    t = trip()
+    _, outlet = t.board()
+    t.sent.stream(*ANSWER[:3])
+    long = word("x" * 1_000_000)
+    sizes = 0
+    for _ in range(SHARED_BYTES // len(long) + 2):
+        t.flight.data(long)
+        sizes += len(long)
+    assert "unshared" in t.told.said
+    kept = sum(map(len, t.flight.log))
+    assert kept < SHARED_BYTES < sizes
+    for event in (CLOSE, LAST, STOP):
+        t.flight.data(event)
+    t.flight.end()
+    assert len(outlet.body) == sizes + len(b"".join((*ANSWER[:3], CLOSE, LAST, STOP)))
+
+
+def test_a_body_too_long_to_hold_is_passed_on_as_it_comes() -> None:
+    t = trip(stream=False)
+    _, outlet = t.board(stream=False)
+    t.flight.head(200, JSON)
+    piece = b"x" * 1_000_000
+    for _ in range(20):
+        t.flight.data(piece)
+    t.flight.end()
+    assert outlet.body == piece * 20
+    assert outlet.ended
+
+
+def test_a_cut_in_what_cannot_be_read_cuts_the_client_off() -> None:
+    t = trip()
+    _, outlet = t.board()
+    t.flight.head(200, (*EVENT_STREAM, (b"content-encoding", b"gzip")))
+    t.flight.data(b"\x1f\x8b...")
+    t.flight.failed(LOST)
+    assert t.flight.form is Form.RAW
+    assert outlet.aborted
+    assert not outlet.ended
+
+
+def test_a_kept_answer_is_few_pieces_and_the_same_bytes() -> None:
+    t = trip()
+    _, first = t.board("one")
+    t.sent.stream(*ANSWER)
+    t.flight.end()
+    t.flight.compact()
+    assert len(t.flight.log) == 1
+    _, later = t.board("two")
+    _, plain = t.board("three", stream=False)
+    assert later.body == first.body
+    assert json.loads(plain.body)["content"][0]["text"] == "Hello"
+
+
+def test_time_outs_and_dead_providers_have_statuses_of_their_own() -> None:
+    for fault, status in (
+        (Fault.FIRST_BYTE, 504),
+        (Fault.CONNECT, 529),
+        (Fault.RESET, 502),
+        (Fault.PROTOCOL, 502),
+    ):
+        t = trip()
+        _, outlet = t.board()
+        t.flight.failed(Failure(fault, "why"))
+        assert outlet.status == status
+        assert header(outlet.headers, b"x-should-retry") == b"true"
