@@ -12,7 +12,9 @@ import typer
 from fleet.cli.output import say, say_json, table
 from fleet.core.errors import UsageError
 
-app = typer.Typer(help="The proxy of all model traffic; without a command it runs here until Ctrl-C.")
+app = typer.Typer(
+    help="The proxy of all model traffic; without a command it runs here until Ctrl-C."
+)
 
 _LENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd]?)")
 _UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -35,12 +37,12 @@ def run(
     """Run it alone, in the foreground, until Ctrl-C. `fleet run` starts its own."""
     if context.invoked_subcommand is not None:
         return
-    from fleet.proxy.service import main_by_hand
-
     if record and replay:
         raise UsageError("--record and --replay: choose one")
     if replay and not replay.is_dir():
         raise UsageError(f"--replay {replay}: there is no such folder")
+    from fleet.proxy.service import main_by_hand
+
     code = main_by_hand(
         Path.cwd(),
         os.environ,

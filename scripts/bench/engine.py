@@ -2,10 +2,10 @@
 
     .venv/bin/python scripts/bench/engine.py [--loop uvloop] [--rounds 3] [--seconds 3]
 
-Direct, through a bare pipe and through the engine in alternating rounds, 2 KB up and 1 KB down; then
-100 streams of events, one each 20 ms. The pipe passes bytes on unread: what sockets and the loop
-cost by themselves, at this hour on this machine. CPU is that of the process, by the kernel's own
-count. Load comes from wrk where it is installed, otherwise from a slower loop of our own.
+Direct, through a bare pipe and through the engine in alternating rounds, 2 KB up and 1 KB down;
+then 100 streams of events, one each 20 ms. The pipe passes bytes on unread: what sockets and the
+loop cost by themselves, at this hour on this machine. CPU is that of the process, by the kernel's
+own count. Load comes from wrk where it is installed, otherwise from a slower loop of our own.
 """
 
 from __future__ import annotations
@@ -137,9 +137,7 @@ async def pipe(upstream: int) -> None:
 
         def accept() -> End:
             near = End()
-            tasks.create_task(
-                loop.create_connection(lambda: End(near), "127.0.0.1", upstream)  # type: ignore[arg-type]
-            )
+            tasks.create_task(loop.create_connection(lambda: End(near), "127.0.0.1", upstream))
             return near
 
         listener = await loop.create_server(accept, "127.0.0.1", 0, backlog=1024)

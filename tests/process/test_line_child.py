@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from fleet.process.line_child import LineChild
@@ -45,8 +45,8 @@ def lives(pid: int) -> bool:
     return True
 
 
-def run(story: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(story(), 20))  # type: ignore[arg-type]
+def run(story: Callable[[], Coroutine[None, None, None]]) -> None:
+    asyncio.run(asyncio.wait_for(story(), 20))
 
 
 def test_it_starts_with_the_first_question_and_answers_in_order(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_child_that_dies_answers_nothing_and_the_next_question_starts_another(
 
 def test_a_child_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     async def story() -> None:
-        async with a_child(tmp_path, answer_s=1.5) as child:
+        async with a_child(tmp_path, answer_s=3.0) as child:
             assert await child.ask(b"a") == b"a"
             pid = child.pid
             assert pid is not None

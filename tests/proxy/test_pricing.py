@@ -177,7 +177,6 @@ def test_a_model_is_found_at_who_serves_it(question: Question, known: bool) -> N
 
 def test_a_price_that_changes_says_until_when_it_holds() -> None:
     changing = Question("anthropic", "", "claude-sonnet-4-6")
-    turn = datetime(2026, 3, 13, tzinfo=UTC)
     before = answer(changing, NOW)
     assert before.until > NOW.timestamp()
     turn = datetime.fromtimestamp(before.until, UTC)

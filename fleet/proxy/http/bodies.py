@@ -65,10 +65,14 @@ class Chunked:
 
     def feed(self, data: bytes) -> bytes | None:
         self.got += len(data)
-        if self.got - len(self._data) - len(data) > self._limit:
-            raise Refusal(413, "a body that is all framing")
         if self._pending:
             data, self._pending = self._pending + data, b""
+        rest = self._parse(data)
+        if self.got - len(rest or b"") - len(self._data) > self._limit:
+            raise Refusal(413, "a body that is all framing")
+        return rest
+
+    def _parse(self, data: bytes) -> bytes | None:
         at, end = 0, len(data)
         while at < end:
             if self._at is _At.DATA:

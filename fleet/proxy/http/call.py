@@ -30,6 +30,16 @@ _OURS = frozenset(
 _BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
+class _Nobody:
+    def head(self, status: int, headers: Headers) -> None: ...
+    def data(self, data: bytes) -> None: ...
+    def end(self) -> None: ...
+    def failed(self, failure: Failure) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 class Carrier(Protocol):
     """Where a call is: in line, or on a connection."""
 
@@ -67,9 +77,9 @@ class Call:
         self.is_paused = False
 
     def cancel(self) -> None:
+        carrier = self.carrier
         if not self.is_over:
-            self.is_over = True
-            carrier, self.carrier = self.carrier, None
+            self.over()
             if carrier is not None:
                 carrier.drop(self)
 
@@ -85,13 +95,20 @@ class Call:
             if self.carrier is not None:
                 self.carrier.resume()
 
+    def over(self) -> Sink:
+        """The sink, for its last word. Nothing leads back to it from here: no circle is left for
+        the collector."""
+        sink, self.sink = self.sink, _NOBODY
+        self.is_over = True
+        self.carrier = None
+        return sink
+
     def fail(self, fault: Fault, detail: str, *, answered: bool, reused: bool) -> None:
         if self.is_over:
             return
-        self.is_over = True
-        self.carrier = None
+        sink = self.over()
         try:
-            self.sink.failed(Failure(fault, detail, answered, reused))
+            sink.failed(Failure(fault, detail, answered, reused))
         except Exception:
             log.exception("the reader of an answer failed")
 

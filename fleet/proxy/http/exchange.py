@@ -173,4 +173,5 @@ class Exchange:
 
     def _finish(self, closes: bool) -> None:
         self._mode = _OVER
+        self.on_gone = self.on_writable = None  # which lead back here: no work for the collector
         self._over(closes)

@@ -55,21 +55,21 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 _LINE = re.compile(rb"([A-Z]{1,20}) (/[!\"$-~]*+) HTTP/1\.([01])")
 _ANY_LINE = re.compile(rb"([^ ]+) ([^ ]+) HTTP/([0-9])\.([0-9])")
-_ABSOLUTE = re.compile(rb"(?i:http)://([^/?#@]++)(/?[!\"$-~]*+)")
+_ABSOLUTE = re.compile(rb"(?i:http)://([^/?#@]++)((?:[/?][!\"$-~]*+)?)")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
 _TEXT = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS")}
 _SPECIAL = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"origin"}
 )
-_ONCE = _SPECIAL - {b"connection"}
 _low: dict[bytes, bytes] = {}  # names seen, in lower case: the same few come again and again
 _LOW_SIZE = 1024
 
 
 def read(raw: bytes, limits: Limits, names: Names) -> Head:
     """`raw` is a head without the empty line at its end."""
-    line, *lines = raw.split(b"\r\n")
+    lines = raw.split(b"\r\n")
+    line = lines.pop(0)
     if raw.translate(None, _TEXT) != b"\r\n" * len(lines):
         raise Refusal(400, "a control character, or a line end that is not CR LF")
     if len(lines) > limits.headers:
@@ -84,23 +84,20 @@ def read(raw: bytes, limits: Limits, names: Names) -> Head:
     if len(place) > limits.target:
         raise Refusal(414, f"a target of more than {limits.target} bytes")
 
-    headers = []
+    headers, special = [], []
     known = _low.get
     for text in lines:
         name, colon, value = text.partition(b":")
         if not colon:
             raise Refusal(400, "a header line without a colon")
-        headers.append((known(name) or _lower(name), value.strip()))
-    head = Head(
-        _METHODS.get(verb) or verb.decode("ascii"),
-        place.decode("ascii"),
-        tuple(headers),
-        0,
-        minor == b"0",
-        minor == b"0",
-        False,
-    )
-    _frame(head, limits, names)
+        pair = (known(name) or _lower(name), value.strip())
+        headers.append(pair)
+        if pair[0] in _SPECIAL:
+            special.append(pair)
+    is_old = minor == b"0"
+    method = _METHODS.get(verb) or verb.decode("ascii")
+    head = Head(method, place.decode("ascii"), tuple(headers), 0, is_old, is_old, False)
+    _frame(head, special, limits, names)
     return head
 
 
@@ -150,33 +147,35 @@ def _lower(name: bytes) -> bytes:
     return low
 
 
-def _frame(head: Head, limits: Limits, names: Names) -> None:
+def _frame(head: Head, special: list[tuple[bytes, bytes]], limits: Limits, names: Names) -> None:
     """What the headers say of the connection and of the body's end."""
-    host = length = coding = None
-    seen = set()
-    for name, value in head.headers:
-        if name not in _SPECIAL:
-            continue
-        if name in seen and name in _ONCE:
-            raise Refusal(400, f"two {name.decode()} headers")
-        seen.add(name)
-        if name == b"host":
-            host = value
-        elif name == b"content-length":
-            length = value
-        elif name == b"connection":
+    found: dict[bytes, bytes] = {}
+    for name, value in special:
+        if name == b"connection":
             head.closes = head.closes or _has(value, b"close")
-        elif name == b"transfer-encoding":
-            coding = value
-        elif name == b"expect":
-            _expect(head, value)
-        elif value not in names.origins:
-            raise Refusal(403, "no page of another origin is served")
-    _address(head, host, names)
+        elif name in found:
+            raise Refusal(400, f"two {name.decode()} headers")
+        else:
+            found[name] = value
+    _address(head, found.pop(b"host", None), names)
+    length = found.pop(b"content-length", None)
+    if length is not None:
+        head.length = _length(length, limits)
+    if found:
+        _rare(head, found, names, length)
+
+
+def _rare(head: Head, found: dict[bytes, bytes], names: Names, length: bytes | None) -> None:
+    coding, expected = found.get(b"transfer-encoding"), found.get(b"expect")
+    origin = found.get(b"origin")
+    if origin is not None and origin not in names.origins:
+        raise Refusal(403, "no page of another origin is served")
     if coding is not None:
         _coding(head, coding, length)
-    elif length is not None:
-        head.length = _length(length, limits)
+    if expected is not None:
+        if expected.lower() != b"100-continue":
+            raise Refusal(417, "only 100-continue may be expected")
+        head.expects = not head.is_old
 
 
 def _address(head: Head, host: bytes | None, names: Names) -> None:
@@ -190,12 +189,6 @@ def _address(head: Head, host: bytes | None, names: Names) -> None:
 
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
-
-
-def _expect(head: Head, value: bytes) -> None:
-    if value.lower() != b"100-continue":
-        raise Refusal(417, "only 100-continue may be expected")
-    head.expects = not head.is_old
 
 
 def _coding(head: Head, coding: bytes, length: bytes | None) -> None:

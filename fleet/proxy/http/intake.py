@@ -36,7 +36,7 @@ class Intake:
             self._partial(data)
             return None
         if end > self._limits.head:
-            raise Refusal(431, f"a head of more than {self._limits.head} bytes")
+            self._too_long(data)
         head = read(data[:end], self._limits, self._names)
         self._began = _NEVER
         start, length = end + 4, head.length
@@ -80,9 +80,13 @@ class Intake:
             return
         suspect(data)
         if len(data) > self._limits.head:
-            status = 431 if b"\n" in data else 414
-            raise Refusal(status, f"a head of more than {self._limits.head} bytes")
+            self._too_long(data)
         self.ahead = data
+
+    def _too_long(self, data: bytes) -> None:
+        limit = self._limits.head
+        status = 431 if b"\n" in data[:limit] else 414
+        raise Refusal(status, f"a head of more than {limit} bytes")
 
     def _expect_body(self, head: Head, data: bytes) -> tuple[Head, bytes] | None:
         chunked = head.length == CHUNKED

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _COPIED = 16 << 10  # up to here one write of a copy is cheaper than several
 _EMPTY = frozenset({204, 304})
-_ENDING = (b"content-length", b"transfer-encoding")
+_ENDING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Home(Protocol):
@@ -231,8 +231,8 @@ class Link(asyncio.Protocol):
 
     def _finish(self, call: Call) -> None:
         """Free the link first: the sink may have its next call at hand."""
-        self.call = call.carrier = None
-        call.is_over = True
+        self.call = None
+        sink = call.over()
         keep = self._keep and not self.transport.is_closing()
         if keep:
             self._reset()
@@ -244,7 +244,7 @@ class Link(asyncio.Protocol):
         else:
             self.transport.close()
         try:
-            call.sink.end()
+            sink.end()
         except Exception:
             log.exception("the reader of an answer failed at its end")
 

@@ -65,7 +65,7 @@ class Client(asyncio.Protocol):
     @property
     def is_right(self) -> bool:
         """A whole answer to what this one asked."""
-        return self.status == 200 and MARK + b"%010d" % self.number in b"".join(self.body)
+        return self.status == 200 and _repeats(self.number, self.body)
 
 
 class Listener(Client):
@@ -131,23 +131,32 @@ class Plain:
         return got
 
     def ask(self, data: bytes, number: int) -> tuple[float, bool]:
-        """Seconds to a whole answer, and whether it is the right one."""
+        """Seconds to a whole answer or to its cut, and whether it is the right one."""
         whole: list[int] = []
         body: list[bytes] = []
         parser = httptools.HttpResponseParser(_Seen(whole, body))
         began = time.perf_counter()
-        self._socket.sendall(data)
-        while not whole:
-            piece = self._socket.recv(1 << 16)
-            if not piece:
-                raise ConnectionError("the gateway closed the connection")
-            parser.feed_data(piece)
+        try:
+            self._socket.sendall(data)
+            while not whole:
+                parser.feed_data(self._some())
+        except (OSError, httptools.HttpParserError):
+            return time.perf_counter() - began, False
         took = time.perf_counter() - began
-        right = parser.get_status_code() == 200 and MARK + b"%010d" % number in b"".join(body)
-        return took, right
+        return took, parser.get_status_code() == 200 and _repeats(number, body)
+
+    def _some(self) -> bytes:
+        piece = self.some()
+        if not piece:
+            raise ConnectionError("the gateway closed the connection")
+        return piece
 
 
 class _Seen:
     def __init__(self, whole: list[int], body: list[bytes]) -> None:
         self.on_body = body.append
         self.on_message_complete = lambda: whole.append(1)
+
+
+def _repeats(number: int, body: list[bytes]) -> bool:
+    return MARK + b"%010d" % number in b"".join(body)

@@ -34,7 +34,7 @@ http {
   scgi_temp_path FOLDER/scgi;
   keepalive_requests 1000000000;
   upstream mock {
-    server 127.0.0.1:MOCK;
+    server 127.0.0.1:BEHIND;
     keepalive 1024;
     keepalive_requests 1000000000;
   }
@@ -84,7 +84,7 @@ static_resources:
       endpoints:
       - lb_endpoints:
         - endpoint:
-            address: {socket_address: {address: 127.0.0.1, port_value: MOCK}}
+            address: {socket_address: {address: 127.0.0.1, port_value: BEHIND}}
 """
 
 FLEET = """\
@@ -94,12 +94,12 @@ agent = "command"
 commands = ["true"]
 [proxy.upstreams.mock]
 kind = "anthropic"
-url = "http://127.0.0.1:MOCK"
-keys = ["MOCK_KEY"]
+url = "http://127.0.0.1:BEHIND"
+keys = ["BENCH_KEY"]
 [proxy.upstreams.mock-openai]
 kind = "openai"
-url = "http://127.0.0.1:MOCK"
-keys = ["MOCK_KEY"]
+url = "http://127.0.0.1:BEHIND"
+keys = ["BENCH_KEY"]
 """
 
 
@@ -114,7 +114,7 @@ def nginx(rig: Rig) -> list[Target]:
     port, folder, log = free_port(), rig.folder / "nginx", rig.folder / "nginx.log"
     folder.mkdir()
     config = folder / "nginx.conf"
-    config.write_text(_filled(NGINX, FOLDER=folder, PORT=port, MOCK=rig.upstream.port))
+    config.write_text(_filled(NGINX, FOLDER=folder, PORT=port, BEHIND=rig.upstream.port))
     argv = [program, "-e", "stderr", "-p", str(folder), "-c", str(config)]
     process = rig.processes.start(argv, log=log, env=os.environ)
     return [ready(Target(name="nginx", port=port, pids=(process.pid,)), process, log)]
@@ -128,7 +128,7 @@ def envoy(rig: Rig) -> list[Target]:
         raise NotStarted(f"the wheel in {site} has no envoy")
     port, log, config = free_port(), rig.folder / "envoy.log", rig.folder / "envoy.yaml"
     types = {"CONNECTIONS": CONNECTIONS, "ROUTER": ROUTER}
-    config.write_text(_filled(ENVOY, PORT=port, MOCK=rig.upstream.port, **types))
+    config.write_text(_filled(ENVOY, PORT=port, BEHIND=rig.upstream.port, **types))
     argv = [str(program), "-c", str(config), "--concurrency", "1", "-l", "error"]
     process = rig.processes.start([*argv, "--disable-hot-restart"], log=log, env=os.environ)
     return [ready(Target(name="envoy", port=port, pids=(process.pid,)), process, log)]
@@ -153,7 +153,7 @@ def fleet(rig: Rig) -> list[Target]:
     """`fleet proxy` in a repository of its own, with the token it gives for use by hand."""
     top, log = rig.folder / "fleet", rig.folder / "fleet.log"
     repository(top, rig.upstream.port)
-    env = {**os.environ, "PYTHONPATH": str(TOP), "MOCK_KEY": "sk-mock", "PYTHONUNBUFFERED": "1"}
+    env = {**os.environ, "PYTHONPATH": str(TOP), "BENCH_KEY": "sk-mock", "PYTHONUNBUFFERED": "1"}
     env["XDG_CACHE_HOME"] = str(rig.folder / "cache")
     argv = [sys.executable, "-m", "fleet", "proxy"]
     process = rig.processes.start(argv, log=log, env=env, cwd=top)
@@ -170,7 +170,7 @@ def _base(said: str) -> re.Match[str] | None:
 
 def repository(top: Path, upstream: int) -> None:
     top.mkdir()
-    (top / "fleet.toml").write_text(_filled(FLEET, MOCK=upstream))
+    (top / "fleet.toml").write_text(_filled(FLEET, BEHIND=upstream))
     identity = ("-c", "user.name=b", "-c", "user.email=b@localhost")
     for words in (("init", "-q", "-b", "main"), ("add", "-A"), (*identity, "commit", "-qm", "1")):
         subprocess.run(["git", *words], cwd=top, check=True)

@@ -29,7 +29,7 @@ def apart(work: Callable[..., Found], *given: object) -> Found:
     try:
         found: Found = ours.recv()
     except EOFError:
-        raise RuntimeError(f"{work.__name__} ended without a result") from None
+        raise RuntimeError(f"{work.__name__} ended without a result: see above") from None
     finally:
         ours.close()
         process.terminate()
@@ -86,21 +86,19 @@ def latencies(
     targets: Sequence[Target], size: int, blocks: int, block: int, first: int
 ) -> list[tuple[list[float], int]]:
     """One request at a time; the targets take turns by blocks, so that drift hits them alike."""
-    lines = [Plain(target) for target in targets]
     templates = [target.template(size) for target in targets]
-    found: list[tuple[list[float], int]] = [([], 0) for _ in targets]
+    times: list[list[float]] = [[] for _ in targets]
+    bad = [0] * len(targets)
     number = first
     for turn in range(blocks):
         for place in range(len(targets)):
             lane = (turn + place) % len(targets)
-            times, bad = found[lane]
+            line = Plain(targets[lane])  # some do not keep one open from turn to turn
             for count in range(block + 2):
                 number += 1
-                took, right = lines[lane].ask(templates[lane].fill(number), number)
-                bad += not right
+                took, right = line.ask(templates[lane].fill(number), number)
+                bad[lane] += not right
                 if count >= 2:  # the first two wake what has slept since its last turn
-                    times.append(took)
-            found[lane] = times, bad
-    for line in lines:
-        line.close()
-    return found
+                    times[lane].append(took)
+            line.close()
+    return list(zip(times, bad, strict=True))
