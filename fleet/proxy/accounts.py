@@ -23,14 +23,17 @@ class Accounts:
         self._next_id = next_id
         self._clock = clock
 
+    def number(self) -> int:
+        """Of the next call."""
+        number, self._next_id = self._next_id, self._next_id + 1
+        return number
+
     def settle(self, flight: Flight) -> None:
         """Once for every time it was sent."""
         began, quote = self._clock(), flight.plan.quote
         self._room.enter(Priority.NORMAL, began, _nobody_waits)
         flight.usage = flight.meter.usage if flight.status == 200 else NOTHING
         flight.cost = quote.cost(flight.usage)
-        flight.call_id = self._next_id
-        self._next_id += 1
         self._books.call(_row(flight, began), quote)
         self._room.leave(began, self._clock())
 

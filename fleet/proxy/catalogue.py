@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fleet.config import UpstreamKind
 from fleet.proxy.dialects import models
 from fleet.proxy.fetch import fetch
-from fleet.proxy.headers import for_upstream
+from fleet.proxy.headers import CREDENTIALS
 from fleet.proxy.providers import Provider, Providers
 from fleet.proxy.wire import Headers, Outgoing, Reply
 
@@ -27,31 +27,29 @@ class Catalogue:
         self._clock = clock
         self._kept: dict[str, tuple[float, Reply]] = {}
 
-    async def models(self, path: str, headers: Headers, *, login: bool) -> Reply:
-        """`login`: the caller brings its own, so its list is its own, too."""
+    async def models(self, path: str, headers: Headers, *, own: bool) -> Reply:
+        """`own`: the caller brings its own login, so its list is its own, too."""
         kept = self._kept.get(path)
-        if kept is not None and not login and self._clock() - kept[0] < KEPT_S:
+        if kept is not None and not own and self._clock() - kept[0] < KEPT_S:
             return kept[1]
         bodies = await asyncio.gather(
-            *(self._ask(provider, path, headers, login) for provider in self._providers.all)
+            *(self._ask(provider, headers) for provider in self._providers.all)
         )
         reply = models.reply(path, tuple(body for body in bodies if body is not None))
-        if reply.status == 200 and not login:
+        if reply.status == 200 and not own:
             self._kept[path] = self._clock(), reply
         return reply
 
-    async def _ask(
-        self, provider: Provider, path: str, headers: Headers, login: bool
-    ) -> bytes | None:
+    async def _ask(self, provider: Provider, headers: Headers) -> bytes | None:
         account = provider.accounts[0]
         target = (
             "/v1beta/models"
             if provider.config.kind is UpstreamKind.GEMINI
             else "/v1/models?limit=1000"
         )
-        outgoing = Outgoing(
-            "GET", target, for_upstream(headers, login=login and account.keyless), b""
-        )
+        if not account.keyless:
+            headers = tuple(pair for pair in headers if pair[0] not in CREDENTIALS)
+        outgoing = Outgoing("GET", target, headers, b"")
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await fetch(account.upstream, outgoing)

@@ -52,9 +52,10 @@ class Form(Enum):
     RAW = "raw"  # bytes that cannot be read or are too many: passed on as they come
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, kw_only=True)
 class Plan:
-    """What is asked, of whom, and for whom at first."""
+    """What is asked, of whom, and for whom at first. Never changed; not frozen, for that doubles
+    what making one costs, and one is made for every request."""
 
     upstream: Upstream
     provider: Provider
@@ -65,7 +66,6 @@ class Plan:
     key: Key | None  # None: nobody may share this answer
     prefix: bytes
     caller: Caller
-    request_id: str
     quote: Quote
     hides_usage: bool = False  # the usage chunk was our wish, not the client's
 
@@ -319,7 +319,7 @@ class Flight:
         return self.plan.dialect.refusal(
             trouble,
             message,
-            request_id=self.plan.request_id,
+            request_id=f"req_call_{self.call_id}",
             retry_after_s=retry_after_s,
             retry=True,
         )

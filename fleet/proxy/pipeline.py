@@ -1,15 +1,17 @@
 """One request's way, top to bottom: identity, assembly, inference, post-process, stream.
 
 Each stage is a room with so many places; who waits for the next room keeps its place in the one
-before, so a stall at the end is felt at the door, and the door sheds who matters least. A request
-is one coroutine; what happens per event happens in callbacks of its flight, without it.
+before, so a stall at the end is felt at the door, and the door sheds who matters least. Every step
+is a plain function that ends by entering the next room; nothing is awaited on the usual way, for a
+task and its wake-ups cost as much as all that is decided here. What happens per event of an answer
+happens in callbacks of its flight. The fourth stage, post-process, is `accounts.py`: calls go
+through it, not requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,29 +19,26 @@ from fleet.config import Dedup
 from fleet.core.caller import Caller
 from fleet.proxy.bookkeeping import Books
 from fleet.proxy.catalogue import Catalogue
-from fleet.proxy.dialects import chat, table
+from fleet.proxy.dialects import chat
 from fleet.proxy.dialects.dialect import Asked, Endpoint
-from fleet.proxy.fingerprint import Fingerprints, Seen
+from fleet.proxy.fingerprint import Fingerprints
 from fleet.proxy.flight import Plan
-from fleet.proxy.headers import CREDENTIALS, for_upstream
+from fleet.proxy.head import Head, Heads
 from fleet.proxy.http.server import Exchange
-from fleet.proxy.identity import Callers, credentials
+from fleet.proxy.identity import Callers
 from fleet.proxy.pricing import Prices
 from fleet.proxy.providers import Provider, Providers
 from fleet.proxy.singleflight import LEADER, Flights
-from fleet.proxy.subscriber import DEDUP
 from fleet.proxy.visit import Refused, Rooms, Visit
-from fleet.proxy.wire import Outgoing, Reply, Request, Trouble
-
-log = logging.getLogger(__name__)
+from fleet.proxy.wire import Outgoing, Reply, Trouble
 
 STREAMED = frozenset({Endpoint.MESSAGES, Endpoint.CHAT, Endpoint.RESPONSES})
-SESSION_HEADERS = (b"x-claude-code-session-id", b"session-id", b"x-session-id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     rooms: Rooms
+    heads: Heads
     callers: Callers
     fingerprints: Fingerprints
     providers: Providers
@@ -53,94 +52,68 @@ class Pipeline:
 
     def accept(self, exchange: Exchange) -> None:
         """Called by the server for every request; answers it sooner or later, whatever happens."""
-        task = self.tasks.create_task(self._serve(exchange))
+        visit = Visit(exchange, self.rooms, self.books, self.clock)
+        exchange.on_gone = visit.gone
+        visit.take(self._arrive)
 
-        def gone() -> None:
-            task.cancel()
+    def _arrive(self, visit: Visit) -> None:
+        visit.head = head = self.heads.read(visit.exchange.request)
+        if head.place.endpoint is None:
+            _beside_the_way(visit, head)
+        else:
+            visit.enter(self.rooms.rag, self._identify)
 
-        exchange.on_gone = gone
+    # -- 1: rag -----------------------------------------------------------------------------
 
-    async def _serve(self, exchange: Exchange) -> None:
-        visit = Visit(exchange, self.rooms, self.clock)
-        try:
-            await self._walk(visit)
-        except Refused as refused:
-            visit.refuse(refused)
-        except asyncio.CancelledError:
-            if not exchange.gone:
-                visit.refuse(Refused(Trouble.OVERLOADED, "the proxy is shutting down"))
-        except Exception:
-            log.exception("a request could not be served")
-            visit.refuse(Refused(Trouble.INTERNAL, "the proxy failed: its log says why"))
-        finally:
-            visit.close(self.books)
+    def _identify(self, visit: Visit) -> None:
+        """Whose request it is. A token that is not known yet is looked for in the ledger."""
+        caller = self.callers.find(visit.head.token)
+        if caller is None:
+            self.tasks.create_task(self._look_up(visit))
+        else:
+            self._let_in(visit, caller)
 
-    async def _walk(self, visit: Visit) -> None:
-        request = visit.exchange.request
-        token, target, login = credentials(request.headers, request.target)
-        path, _, query = target.partition("?")
-        visit.place = place = table.find(request.method, path)
-        if place.endpoint is None:
-            self._beside_the_way(visit, request.method, path)
-            return
+    async def _look_up(self, visit: Visit) -> None:
+        caller = await self.callers.refresh(visit.head.token)
+        visit.take(lambda visit: self._let_in(visit, caller))
 
-        await visit.enter(self.rooms.rag)
-        caller = self.callers.find(token) or await self.callers.refresh(token)
+    def _let_in(self, visit: Visit, caller: Caller | None) -> None:
         if caller is None:
             raise Refused(Trouble.UNAUTHORIZED, "this is not the token of a live attempt")
         visit.belongs_to(caller)
+        visit.enter(self.rooms.assemble, self._assemble)
 
-        await visit.enter(self.rooms.assemble)
-        if place.endpoint is Endpoint.MODELS:
-            visit.reply(await self.catalogue.models(path, request.headers, login=login))
-            return
-        seen = self.fingerprints.look(place.dialect, path, query, request.body)
-        visit.asked = seen.asked
-        plan, outgoing = self._assemble(visit, caller, seen, target, login=login)
+    # -- 2: assemble ------------------------------------------------------------------------
 
-        await visit.enter(self.rooms.inference)
-        self._infer(visit, plan, outgoing)
-        await visit.finish()
-
-    def _beside_the_way(self, visit: Visit, method: str, path: str) -> None:
-        """Probes, and what nobody here can mean."""
-        place = visit.place
-        if place.probe:
-            visit.reply(Reply(200, (), b""))
-        elif place.allowed:
-            visit.reply(Reply(405, ((b"allow", place.allowed.encode()),), b""))
-        else:
-            raise Refused(Trouble.NOT_FOUND, f"there is no {method} {path} here")
-
-    # -- assemble ---------------------------------------------------------------------------
-
-    def _assemble(
-        self, visit: Visit, caller: Caller, seen: Seen, target: str, *, login: bool
-    ) -> tuple[Plan, Outgoing]:
+    def _assemble(self, visit: Visit) -> None:
         """What is asked, of whom, and which other requests are the same."""
-        request, asked, dialect = visit.exchange.request, seen.asked, visit.place.dialect
+        head, caller, body = visit.head, visit.caller, visit.exchange.request.body
+        assert caller is not None
+        dialect = head.place.dialect
+        if head.place.endpoint is Endpoint.MODELS:
+            self.tasks.create_task(self._list_models(visit))
+            return
+        seen = self.fingerprints.look(dialect, head.path, head.query, body)
+        visit.asked = asked = seen.asked
         provider = self.providers.choose(dialect.name, asked.model)
         if provider is None:
-            raise Refused(
-                Trouble.NOT_FOUND,
-                f"no upstream of this fleet speaks {dialect.name} and takes {asked.model!r}",
-            )
-        visit.session = session = _session(request, caller)
-        account = provider.account(session)
-        login = login and account.keyless
-        reason = self._reason(request, asked, seen.reason)
-        visit.dedup = b"bypass:" + reason.encode() if reason else LEADER
+            what = f"no upstream of this fleet speaks {dialect.name} and takes {asked.model!r}"
+            raise Refused(Trouble.NOT_FOUND, what)
+        account = provider.account(head.session or caller.key.encode())
+        login = head.login if account.keyless else b""
+        reason = self._reason(head, asked, seen.reason)
+        visit.dedup = f"bypass:{reason}" if reason else LEADER
         key = None
         if not reason:
             key = self.fingerprints.key(
                 seen,
                 upstream=provider.name,
-                scope=self._scope(caller, request, login=login),
-                headers=request.headers,
-                query=_telling(target),
+                scope=self._scope(caller, login),
+                headers=head.telling,
+                query="" if head.query == "alt=sse" else head.query,  # which only changes the form
             )
-        body, stream, hides_usage = _body(request.body, asked, provider, seen.reason)
-        plan = Plan(
+        body, stream, hides_usage = _body(body, asked, provider, seen.reason)
+        visit.plan = Plan(
             upstream=account.upstream,
             provider=provider,
             account=account.name,
@@ -150,37 +123,44 @@ class Pipeline:
             key=key,
             prefix=seen.prefix,
             caller=caller,
-            request_id=visit.request_id,
             quote=self.prices.quote(provider.source, asked.model),
             hides_usage=hides_usage,
         )
-        headers = for_upstream(request.headers, login=login)
-        return plan, Outgoing(request.method, target, headers, body)
+        headers = head.onward_with_login if login else head.onward
+        visit.outgoing = Outgoing(visit.exchange.request.method, head.target, headers, body)
+        visit.enter(self.rooms.inference, self._infer)
 
-    def _reason(self, request: Request, asked: Asked, seen: str) -> str:
+    async def _list_models(self, visit: Visit) -> None:
+        head = visit.head
+        headers = head.onward_with_login if head.login else head.onward
+        reply = await self.catalogue.models(head.path, headers, own=bool(head.login))
+        visit.take(lambda visit: visit.reply(reply))
+
+    def _reason(self, head: Head, asked: Asked, seen: str) -> str:
         """Why this answer is nobody else's; "" when it may be."""
         if self.dedup is Dedup.OFF:
             return "off"
-        if request.header(DEDUP) == b"off":
+        if head.opts_out:
             return "asked"
         return seen or asked.bypass
 
-    def _scope(self, caller: Caller, request: Request, *, login: bool) -> bytes:
+    def _scope(self, caller: Caller, login: bytes) -> bytes:
         """Who may share: nobody across logins, and no attempt with one whose task has had fewer
         verdicts: it is there to do better."""
         if self.dedup is Dedup.SESSION:
             return caller.key.encode()
         scope = b"%d" % caller.verdicts
-        if login:
-            shown = b"\0".join(v for name, v in request.headers if name in CREDENTIALS)
-            scope += hashlib.sha256(shown).digest()
-        return scope
+        return scope + hashlib.sha256(login).digest() if login else scope
 
-    # -- inference --------------------------------------------------------------------------
+    # -- 3: inference -----------------------------------------------------------------------
 
-    def _infer(self, visit: Visit, plan: Plan, outgoing: Outgoing) -> None:
-        """Board a flight that is under way or kept, or start one. Nothing is awaited between the
-        look and the start, so two equal requests never both lead."""
+    def _infer(self, visit: Visit) -> None:
+        """Board a flight that is under way or kept, or start one. Nothing comes between the look
+        and the start, so two equal requests never both lead. The flight does the rest: it moves
+        the visit on to the fifth room with the first event, and ends it with the last."""
+        plan, outgoing = visit.plan, visit.outgoing
+        assert plan is not None
+        assert outgoing is not None
         found = None
         if plan.key is not None:
             found = self.flights.find(plan.key, plan.caller.key, plan.asked.endpoint)
@@ -188,21 +168,19 @@ class Pipeline:
             flight = self.flights.launch(plan, outgoing)
         else:
             flight, visit.dedup = found
-        visit.subscribe(flight, plan.caller, plan.asked)
+        visit.subscribe(flight, plan)
 
 
-def _session(request: Request, caller: Caller) -> bytes:
-    for name in SESSION_HEADERS:
-        value = request.header(name)
-        if value:
-            return value
-    return caller.key.encode()
-
-
-def _telling(target: str) -> str:
-    """What a query changes of an answer: `alt=sse` only changes its form."""
-    query = target.partition("?")[2]
-    return "" if query == "alt=sse" else query
+def _beside_the_way(visit: Visit, head: Head) -> None:
+    """Probes, and what nobody here can mean."""
+    place = head.place
+    if place.probe:
+        visit.reply(Reply(200, (), b""))
+    elif place.allowed:
+        visit.reply(Reply(405, ((b"allow", place.allowed.encode()),), b""))
+    else:
+        what = f"there is no {visit.exchange.request.method} {head.path} here"
+        raise Refused(Trouble.NOT_FOUND, what)
 
 
 def _body(body: bytes, asked: Asked, provider: Provider, odd: str) -> tuple[bytes, bool, bool]:

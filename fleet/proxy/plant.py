@@ -18,6 +18,7 @@ from fleet.proxy.cache import Cache
 from fleet.proxy.catalogue import Catalogue
 from fleet.proxy.fingerprint import Fingerprints
 from fleet.proxy.flight import SHARED_BYTES, Flight
+from fleet.proxy.head import Heads
 from fleet.proxy.http.client import Client
 from fleet.proxy.http.limits import Limits
 from fleet.proxy.http.server import Exchange, Server
@@ -87,10 +88,10 @@ async def open_plant(
     async with AsyncExitStack() as stack:
         writer = CallsWriter(layout.calls_database)
         stack.callback(writer.close)
-        price_child = pricing.child(environ)
-        stack.push_async_callback(price_child.close)
         client = await stack.enter_async_context(Client())
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        price_child = pricing.child(environ)
+        stack.push_async_callback(price_child.close)
         build = stack.enter_context(Builder(config, client, tape, tasks))
         providers = Providers(config, environ, build.upstream)
         limits = replace(Limits(), body=config.body_bytes, bodies=config.bodies_bytes)
@@ -119,6 +120,7 @@ async def open_plant(
         )
         pipeline = Pipeline(
             rooms=rooms,
+            heads=Heads(),
             callers=callers,
             fingerprints=Fingerprints(),
             providers=providers,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from fleet.core.traffic import Ended
+from fleet.core.traffic import JOINED, LEADER, REPLAYED, Ended
 from fleet.proxy.cache import Cache
 from fleet.proxy.dialects.dialect import Endpoint
 from fleet.proxy.fingerprint import Key
@@ -20,14 +20,16 @@ from fleet.proxy.flight import Flight, Form, Plan
 from fleet.proxy.warmth import Go, PrefixKey, Ticket, Warmth
 from fleet.proxy.wire import Outgoing
 
-LEADER, JOINED, REPLAYED = b"leader", b"joined", b"replayed"
+__all__ = ["LEADER", "Flights", "Ledger", "Patience"]
+
 CHANCELESS = frozenset({Endpoint.COUNT_TOKENS, Endpoint.EMBEDDINGS})  # asking again changes nothing
 _ENTRY_BYTES = 2048  # what keeping an answer costs beside its bytes
 
 
 class Ledger(Protocol):
-    """Where calls are written down; called once for every one that was sent."""
+    """Where calls are written down: each gets a number as it leaves, and a row when it is over."""
 
+    def number(self) -> int: ...
     def settle(self, flight: Flight) -> None: ...
 
 
@@ -63,7 +65,7 @@ class Flights:
     def __len__(self) -> int:
         return len(self._live)
 
-    def find(self, key: Key, caller: str, endpoint: Endpoint) -> tuple[Flight, bytes] | None:
+    def find(self, key: Key, caller: str, endpoint: Endpoint) -> tuple[Flight, str] | None:
         """A flight to board. One who has had a kept answer and asks again wants a new one."""
         flight = self._shared.get(key)
         if flight is not None:
@@ -95,6 +97,7 @@ class Flights:
         if outgoing is None:
             return
         flight.sent_at = now = self._clock()
+        flight.call_id = self._ledger.number()
         ticket = self._live.get(flight)
         if ticket is not None:
             self.warmth.dispatched(_gate(plan), ticket, now)

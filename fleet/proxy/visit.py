@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 import secrets
 import time
@@ -14,17 +15,18 @@ from fleet.core.caller import Caller
 from fleet.core.traffic import Served
 from fleet.core.usage import NOTHING
 from fleet.proxy.bookkeeping import Books
-from fleet.proxy.dialects import table
 from fleet.proxy.dialects.dialect import Asked
-from fleet.proxy.dialects.table import Place
-from fleet.proxy.flight import Flight
+from fleet.proxy.flight import Flight, Plan
+from fleet.proxy.head import Head
 from fleet.proxy.http.server import Exchange
+from fleet.proxy.singleflight import LEADER
 from fleet.proxy.stage import Door, Priority, Room
 from fleet.proxy.subscriber import Subscriber
-from fleet.proxy.wire import Reply, Trouble
+from fleet.proxy.wire import Outgoing, Reply, Trouble
 
-SHARED = (b"joined", b"replayed")
-NOWHERE = Place(table.CHAT)
+Step = Callable[["Visit"], None]
+
+log = logging.getLogger(__name__)
 _PRIORITIES = tuple(Priority)
 _process = secrets.token_hex(4)
 _numbers = itertools.count(1)
@@ -69,48 +71,56 @@ class Rooms:
 
 
 class Visit:
-    """One request, from the door to its row in the books."""
+    """One request, from the door to its row in the books. Ends once, whoever ends it."""
 
     __slots__ = (
-        "_admitted",
+        "_books",
         "_clock",
         "_entered_at",
+        "_is_over",
+        "_line",
+        "_next",
         "_numbered",
         "_room",
         "_rooms",
-        "_turn",
+        "_since",
+        "_verdict",
         "_waited_s",
         "asked",
         "caller",
         "dedup",
-        "done",
         "exchange",
         "flight",
-        "place",
+        "head",
+        "outgoing",
+        "plan",
         "priority",
-        "session",
         "status",
         "subscriber",
     )
+    head: Head  # known from the first step on
 
-    def __init__(self, exchange: Exchange, rooms: Rooms, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, exchange: Exchange, rooms: Rooms, books: Books, clock: Callable[[], float]
+    ) -> None:
         self.exchange = exchange
         self._rooms = rooms
+        self._books = books
         self._clock = clock
         self._room: Room | None = None
         self._entered_at = self._waited_s = 0.0
-        self._admitted: bool | None = None
-        self._turn: asyncio.Future[None] | None = None
+        self._line: Room | None = None  # the room it waits for
+        self._verdict = False  # it has a place there
+        self._is_over = False
         self._numbered = ""
-        self.place = NOWHERE
         self.priority = Priority.NORMAL
         self.caller: Caller | None = None
         self.asked: Asked | None = None
-        self.session = b""
-        self.dedup = b""
+        self.plan: Plan | None = None
+        self.outgoing: Outgoing | None = None
+        self.dedup = ""
         self.flight: Flight | None = None
         self.subscriber: Subscriber | None = None
-        self.done: asyncio.Future[None] | None = None
         self.status = 0
 
     @property
@@ -123,131 +133,159 @@ class Visit:
         self.caller = caller
         self.priority = _PRIORITIES[min(caller.priority, Priority.LOW)]
 
+    def take(self, step: Step) -> None:
+        """One step of its way; what goes wrong there is its answer."""
+        if self._is_over:
+            return
+        try:
+            step(self)
+        except Refused as refused:
+            self.refuse(refused)
+        except Exception:
+            log.exception("a request could not be served")
+            self.refuse(Refused(Trouble.INTERNAL, "the proxy failed: its log says why"))
+
     # -- rooms ------------------------------------------------------------------------------
 
-    async def enter(self, room: Room) -> None:
-        """Keeps the place before until there is one here. Refused at the door, if anywhere."""
+    def enter(self, room: Room, step: Step) -> None:
+        """Go on with `step` once there is a place, and keep the place before until then."""
         now = self._clock()
-        if not room.enter(self.priority, now, self._go, self._shed):
-            await self._wait(room, now)
-            now = self._clock()
-        if self._room is not None:
-            self._room.leave(self._entered_at, now)
-        self._room, self._entered_at = room, now
-
-    async def _wait(self, room: Room, since: float) -> None:
-        try:
-            if self._admitted is None:
-                self._turn = asyncio.get_running_loop().create_future()
-                await self._turn
-        except asyncio.CancelledError:
-            if not room.give_up(self._go) and self._admitted:
-                room.leave(self._clock(), self._clock())
-            raise
-        finally:
-            self._turn = None
-            self._waited_s += self._clock() - since
-        admitted, self._admitted = self._admitted, None
-        if not admitted:
-            after = room.retry_after_s(self._clock(), random.Random())
-            raise Refused(Trouble.OVERLOADED, "too many requests at once", retry_after_s=after)
+        if room.enter(self.priority, now, self._go, self._shed):
+            if self._room is not None:
+                self._room.leave(self._entered_at, now)
+            self._room, self._entered_at = room, now
+            step(self)
+        else:
+            self._line, self._since, self._next, self._verdict = room, now, step, False
 
     def _go(self) -> None:
-        self._decide(True)
+        """There is a place, and it is ours; the room is in the middle of something."""
+        self._verdict = True
+        asyncio.get_running_loop().call_soon(self._admitted)
 
     def _shed(self) -> None:
-        self._decide(False)
+        asyncio.get_running_loop().call_soon(self._turned_away)
 
-    def _decide(self, admitted: bool) -> None:
-        self._admitted = admitted
-        if self._turn is not None and not self._turn.done():
-            self._turn.set_result(None)
-
-    def _move(self, room: Room | None) -> None:
-        """Between rooms that have a place for everyone."""
-        now = self._clock()
+    def _admitted(self) -> None:
+        room = self._line
+        if room is None:
+            return  # the client left meanwhile, and so did we
+        now, self._line = self._clock(), None
+        self._waited_s += now - self._since
         if self._room is not None:
             self._room.leave(self._entered_at, now)
-        if room is not None:
-            room.enter(self.priority, now, self._go)
         self._room, self._entered_at = room, now
+        self.take(self._next)
+
+    def _turned_away(self) -> None:
+        room = self._line
+        if room is not None:
+            self._line = None
+            after = room.retry_after_s(self._clock(), random.Random())
+            self.refuse(
+                Refused(Trouble.OVERLOADED, "too many requests at once", retry_after_s=after)
+            )
+
+    def _streams(self) -> None:
+        """The first piece of its answer goes out: it needs its place in inference no more."""
+        now, room = self._clock(), self._rooms.stream
+        if self._room is not None:
+            self._room.leave(self._entered_at, now)
+        self._room = room if room.enter(self.priority, now, _never) else None
+        self._entered_at = now
 
     # -- the answer -------------------------------------------------------------------------
 
-    def subscribe(self, flight: Flight, caller: Caller, asked: Asked) -> None:
+    def subscribe(self, flight: Flight, plan: Plan) -> None:
         self.flight = flight
+        self.outgoing = None
         self.subscriber = Subscriber(
             self.exchange,
-            caller,
-            stream=asked.stream,
-            wants_usage=asked.wants_usage,
-            dedup=self.dedup,
+            plan.caller,
+            stream=plan.asked.stream,
+            wants_usage=plan.asked.wants_usage,
+            dedup=self.dedup.encode(),
             on_start=self._streams,
-            on_done=self._finished,
+            on_done=self._close,
         )
         flight.board(self.subscriber)
-
-    async def finish(self) -> None:
-        """Until the client has all of it."""
-        if self.subscriber is not None and not self.subscriber.is_done:
-            self.done = asyncio.get_running_loop().create_future()
-            await self.done
-
-    def _streams(self) -> None:
-        self._move(self._rooms.stream)
-
-    def _finished(self) -> None:
-        if self.done is not None and not self.done.done():
-            self.done.set_result(None)
 
     def reply(self, reply: Reply) -> None:
         self.status = reply.status
         self.exchange.reply(reply)
+        self._close()
 
     def refuse(self, refused: Refused) -> None:
         """If nothing was said yet; else a cut is all that is left to say."""
+        if self._is_over:
+            return
         if self.subscriber is not None and self.subscriber.started:
             self.exchange.abort()
+            self._close()
             return
-        reply = self.place.dialect.refusal(
-            refused.trouble,
-            str(refused),
-            request_id=self.request_id,
-            retry_after_s=refused.retry_after_s,
-            retry=True if refused.retry_after_s is not None else None,
+        self.reply(
+            self.head.place.dialect.refusal(
+                refused.trouble,
+                str(refused),
+                request_id=self.request_id,
+                retry_after_s=refused.retry_after_s,
+                retry=True if refused.retry_after_s is not None else None,
+            )
         )
-        self.reply(reply)
 
-    def close(self, books: Books) -> None:
-        """Leave what it is in, and be written down."""
-        flight, subscriber = self.flight, self.subscriber
-        if flight is not None and subscriber is not None:
-            flight.leave(subscriber)
-        self._move(None)
-        if self.caller is None or self.asked is None:
-            books.turned_away(self.status)
+    def gone(self) -> None:
+        """The client is; the call, if there is one, goes on for others or for its return."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._is_over:
             return
-        done = subscriber is not None and subscriber.is_done
-        shared = self.dedup in SHARED and done and flight is not None
-        books.served(
+        self._is_over = True
+        now, line = self._clock(), self._line
+        if line is not None:
+            self._line = None
+            if not line.give_up(self._go) and self._verdict:
+                line.leave(now, now)
+        if self._room is not None:
+            self._room.leave(self._entered_at, now)
+        if self.flight is not None and self.subscriber is not None:
+            self.flight.leave(self.subscriber)
+        self._write_down(now)
+
+    def _write_down(self, now: float) -> None:
+        caller, asked, flight, subscriber = self.caller, self.asked, self.flight, self.subscriber
+        if caller is None:
+            self._books.turned_away(self.status)
+            return
+        status, sent, quote = self.status, 0, None
+        saved, saved_cost = NOTHING, 0
+        if flight is not None and subscriber is not None:
+            status, sent = subscriber.status, subscriber.bytes_out
+            if subscriber.is_done and self.dedup != LEADER and flight.plan.key is not None:
+                saved, saved_cost, quote = flight.usage, flight.cost, flight.plan.quote
+        self._books.served(
             Served(
-                at=time.time(),
-                task=self.caller.task,
-                epoch=self.caller.epoch,
-                agent=self.caller.agent,
-                session=self.session.decode("utf-8", "replace"),
-                endpoint=self.asked.endpoint,
-                model=self.asked.model,
-                dedup=self.dedup.decode(),
-                call=flight.call_id if flight is not None else 0,
-                status=subscriber.status if subscriber is not None else self.status,
-                gone=self.exchange.gone,
-                bytes=subscriber.bytes_out if subscriber is not None else 0,
-                saved=flight.usage if shared and flight is not None else NOTHING,
-                saved_cost=flight.cost if shared and flight is not None else 0,
-                wait_s=self._waited_s,
-                total_s=self._clock() - self.exchange.received,
-                priced=not shared or flight is None or flight.plan.quote.priced,
+                time.time() - (now - self.exchange.received),
+                caller.task,
+                caller.epoch,
+                caller.agent,
+                self.head.session.decode("utf-8", "replace"),
+                asked.endpoint if asked is not None else self.head.place.endpoint or "",
+                asked.model if asked is not None else "",
+                self.dedup,
+                flight.call_id if flight is not None else 0,
+                status,
+                self.exchange.gone,
+                sent,
+                saved,
+                saved_cost,
+                self._waited_s,
+                now - self.exchange.received,
+                quote is None or quote.priced,
             ),
-            flight.plan.quote if shared and flight is not None else None,
+            quote,
         )
+
+
+def _never() -> None:
+    """The last room has as many places as the server has connections."""

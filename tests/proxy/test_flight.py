@@ -98,7 +98,6 @@ def trip(*, stream: bool = True, who: Caller | None = None) -> Trip:
         key=None,
         prefix=b"",
         caller=who or caller(),
-        request_id="req_1",
         quote=Quote(ready=True),
     )
     outgoing = Outgoing("POST", "/v1/messages", (), b"{}")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Callable
 
 from fleet.proxy.http.answers import CLOSE, render
@@ -16,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _WAITING, _CHUNKED, _COUNTED, _UNTIL_CLOSE, _MUTE, _OVER = range(6)
 _COPIED = 16 << 10  # up to here one write of a copy is cheaper than several
+_RESET = struct.pack("ii", 1, 0)  # linger for no time: a close is a reset
 _BODYLESS = frozenset({204, 304})
 
 
@@ -140,8 +143,10 @@ class Exchange:
         """Close without a proper end, so that the client sees a cut."""
         if self._mode == _OVER:
             return
-        if self._mode in (_UNTIL_CLOSE, _WAITING):
-            self._transport.abort()  # an orderly close would look like the end
+        if self._mode == _UNTIL_CLOSE:  # an orderly close would look like the end
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._transport.abort()
         self._finish(closes=True)
 
     # -- for the connection -----------------------------------------------------------------
