@@ -54,6 +54,8 @@ class Cache(Generic[V]):
         entry = self._young.get(key)
         if entry is not None and now < entry[0]:
             return entry[1]
+        if entry is None and key not in self._old:
+            return None
         return self._get_old(key, now)
 
     def _get_old(self, key: Hashable, now: float) -> V | None:

@@ -3,7 +3,7 @@ of providers and clients must work the day they appear."""
 
 from __future__ import annotations
 
-from fleet.proxy.wire import Headers
+from fleet.proxy.wire import Headers, header
 
 HOP_BY_HOP = frozenset(
     {
@@ -56,15 +56,15 @@ def for_upstream(headers: Headers, *, login: bool) -> Headers:
 
 def for_client(headers: Headers) -> Headers:
     """What goes back to an agent; the framing is the server's."""
-    named = _nominated(headers)
-    return tuple(pair for pair in headers if pair[0] not in _TO_CLIENT and pair[0] not in named)
+    kept = tuple([pair for pair in headers if pair[0] not in _TO_CLIENT])
+    if len(kept) == len(headers) or not (named := _nominated(headers)):
+        return kept
+    return tuple(pair for pair in kept if pair[0] not in named)
 
 
 def _nominated(headers: Headers) -> frozenset[bytes]:
     """Headers that `Connection` declares to be for one hop only."""
-    for name, value in headers:
-        if name == b"connection":
-            low = value.lower()
-            if low not in (b"keep-alive", b"close"):
-                return frozenset(part.strip() for part in low.split(b","))
-    return frozenset()
+    said = header(headers, b"connection").lower()
+    if said in (b"", b"keep-alive", b"close"):
+        return frozenset()
+    return frozenset(part.strip() for part in said.split(b","))

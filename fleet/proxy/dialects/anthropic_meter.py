@@ -12,6 +12,7 @@ from fleet.core.usage import NOTHING, Usage
 from fleet.proxy.dialects.dialect import Asked, Endpoint, Sort
 from fleet.proxy.dialects.lenient import (
     CHARS_A_TOKEN,
+    MOST_TOKENS,
     Object,
     arr,
     count,
@@ -39,7 +40,30 @@ class _Delta(msgspec.Struct, gc=False):
     delta: _Text
 
 
+class _Created(msgspec.Struct, gc=False):
+    ephemeral_1h_input_tokens: int = 0
+
+
+class _Details(msgspec.Struct, gc=False):
+    thinking_tokens: int = 0
+
+
+class _Counts(msgspec.Struct, gc=False):
+    input_tokens: int
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int
+    output_tokens: int
+    cache_creation: _Created | None = None
+    output_tokens_details: _Details | None = None
+
+
+class _Whole(msgspec.Struct, gc=False):
+    usage: _Counts
+    stop_reason: str | None = None
+
+
 _delta = msgspec.json.Decoder(_Delta)
+_whole = msgspec.json.Decoder(_Whole)
 
 
 class AnthropicMeter:
@@ -52,6 +76,7 @@ class AnthropicMeter:
         "_final",
         "_stop_reason",
         "_thinks",
+        "_usage",
     )
 
     def __init__(self, asked: Asked) -> None:
@@ -62,10 +87,13 @@ class AnthropicMeter:
         self._ended = False
         self._final = False  # the last counts have come
         self._stop_reason = ""
+        self._usage: Usage | None = None  # of a body as bodies usually are
         self._thinks = False  # the open block is thinking, which counts when it is complete
 
     @property
     def usage(self) -> Usage:
+        if self._usage is not None:
+            return self._usage if self._billed else NOTHING
         counts = self._counts
         if not self._billed or not (counts or self._chars):
             return NOTHING
@@ -106,6 +134,19 @@ class AnthropicMeter:
         return self._other(event)
 
     def whole(self, body: bytes) -> None:
+        try:
+            found = _whole.decode(body)
+        except (ValueError, RecursionError):
+            self._odd_whole(body)
+            return
+        self._usage = _usual(found.usage)
+        if self._usage is None:
+            self._odd_whole(body)
+            return
+        self._ended = self._final = True
+        self._stop_reason = found.stop_reason or ""
+
+    def _odd_whole(self, body: bytes) -> None:
         members = members_of(body)
         if members is None:
             return
@@ -163,6 +204,27 @@ class AnthropicMeter:
     def _take(self, usage: object) -> None:
         if isinstance(usage, dict):
             self._counts.update((key, value) for key, value in usage.items() if value is not None)
+
+
+def _usual(counts: _Counts) -> Usage | None:
+    """None if there is something odd about it."""
+    fresh, read = counts.input_tokens, counts.cache_read_input_tokens
+    written, output = counts.cache_creation_input_tokens, counts.output_tokens
+    long = counts.cache_creation.ephemeral_1h_input_tokens if counts.cache_creation else 0
+    details = counts.output_tokens_details
+    thought = details.thinking_tokens if details else 0
+    if not (0 <= long <= written <= MOST_TOKENS and 0 <= thought <= output <= MOST_TOKENS):
+        return None
+    if not (0 <= fresh <= MOST_TOKENS and 0 <= read <= MOST_TOKENS):
+        return None
+    return Usage(
+        input=fresh,
+        cache_read=read,
+        cache_write_5m=written - long,
+        cache_write_1h=long,
+        output=output,
+        reasoning=thought,
+    )
 
 
 def _written(counts: Object) -> tuple[int, int]:
