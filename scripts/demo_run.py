@@ -1,4 +1,5 @@
-"""The demo: make a small library a git repository, and let six agents work on it offline.
+"""The demo: make a small library a git repository, and let six agents work on it offline. Their
+model is a script.
 
 scripts/demo [--agents N] [--keep] [--json]
 """
@@ -57,13 +58,17 @@ def demo(folder: Path, *, agents: int, as_json: bool) -> int:
     print("\nAnd running it again:\n")
     sys.stdout.flush()
     fleet(["run"], repository, env)
-    # Two of the twelve tasks are there to be refused, so the run ends with 1.
+    print("\nWhat the agents asked of their model, and what it was asked:\n")
+    sys.stdout.flush()
+    fleet(["proxy", "stats"], repository, env)
+    # Two of the sixteen tasks are there to be refused, so the run ends with 1.
     return 0 if code == 1 and audit == 0 else 1
 
 
 def make_repository(repository: Path, env: dict[str, str]) -> None:
     shutil.copytree(FILES / "library", repository)
-    shutil.copy(FILES / "fleet.toml", repository / "fleet.toml")
+    for name in ("fleet.toml", "model.toml"):
+        shutil.copy(FILES / name, repository / name)
     (repository / "tasks").mkdir()
     shutil.copy(FILES / "tasks.toml", repository / "tasks" / "textkit.toml")
     git(["init", "-q", "-b", "main"], repository, env)

@@ -33,6 +33,7 @@ def run(
     coordinator is at work here.
     """
     import asyncio
+    import time
 
     from fleet.coordinator import Coordinator, Tape, take_lock
     from fleet.core.task import IN_FLIGHT
@@ -58,7 +59,7 @@ def run(
             f"no tasks in {fleet.layout.task_folder(fleet.config.fleet.tasks)}: add one with "
             '`fleet task add "what to do"`'
         )
-    fault, interrupted = "", False
+    began, fault, interrupted = time.time(), "", False
     if counts.open == 0:
         fault = publish(fleet)
         if not as_json:
@@ -79,10 +80,23 @@ def run(
     if not as_json:
         for line in summary(counts, fleet.roster.tasks(), fault=fault, waiting_on=waits):
             say(line)
+        for line in _traffic(fleet.layout.calls_database, since=began):
+            say(line)
     if interrupted:
         raise typer.Exit(Exit.INTERRUPTED)
     all_there = counts.merged == counts.total and not waits and not fault
     raise typer.Exit(Exit.OK if all_there else Exit.SOME_FAILED)
+
+
+def _traffic(calls: Path, *, since: float) -> list[str]:
+    """What the agents of this run asked of models, if they asked anything."""
+    import contextlib
+
+    from fleet.faces.traffic import summary_lines
+    from fleet.store.traffic import open_calls, totals
+
+    with contextlib.closing(open_calls(calls)) as db:
+        return summary_lines(totals(db, since=since))
 
 
 def _check_tape(record: Path | None, replay: Path | None, *, served: bool) -> None:

@@ -6,13 +6,13 @@ own rendering: as it came, folded into one JSON body, or unfolded into events. U
 event with content the answer is held back, so that an error can still become a clean status.
 After that nothing is ever spliced: an answer that breaks ends with an error event, for everyone.
 
-A flight that is over is a passive log: the cache keeps it, and replaying is boarding late.
+Of a flight that is over the cache keeps what is left; replaying is boarding late.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
@@ -22,10 +22,11 @@ from fleet.core.usage import NOTHING, Usage
 from fleet.proxy.dialects.dialect import Asked, Dialect, Sort
 from fleet.proxy.fingerprint import Key
 from fleet.proxy.headers import for_client
+from fleet.proxy.kept import Kept
 from fleet.proxy.pricing import Quote
 from fleet.proxy.providers import Provider
 from fleet.proxy.sse import Splitter
-from fleet.proxy.subscriber import Subscriber
+from fleet.proxy.subscriber import Readers, Subscriber
 from fleet.proxy.wire import (
     Failure,
     Fault,
@@ -40,7 +41,11 @@ from fleet.proxy.wire import (
 
 SHARED_BYTES = 8 << 20  # a longer answer goes to those aboard, and to nobody else
 AHEAD_ENTRIES = 256  # unsent to the fastest subscriber: then the upstream has to wait
+EVENT_STREAM = b"text/event-stream"
 MESSAGE_BYTES = 300  # of a provider's words in an error of ours
+
+
+_NOTHING = Outgoing("", "", ())
 
 
 class Form(Enum):
@@ -76,7 +81,7 @@ class Control(Protocol):
     def answered(self, flight: Flight) -> None: ...  # a first sign of an answer with status 200
     def unshared(self, flight: Flight) -> None: ...  # nobody may board any more
     def over(self, flight: Flight) -> None: ...  # before subscribers hear of it
-    def again(self, flight: Flight) -> bool: ...  # whether a lost call is made once more
+    def retries(self, flight: Flight) -> bool: ...  # whether a lost call is made once more
     def deserted(self, flight: Flight) -> None: ...  # the last subscriber has left
 
 
@@ -144,7 +149,7 @@ class Flight:
         self.bytes_in = 0
         self.bytes_out = len(outgoing.body)
         self.subscribers: list[Subscriber] = []
-        self.consumed: set[str] = set()  # callers that have had this answer to its end
+        self.consumed: Readers = set()  # callers that have had this answer to its end
         self.paused = False
         self.is_over = False
         self.ended: Ended | None = None
@@ -204,7 +209,7 @@ class Flight:
         encoded = header(headers, b"content-encoding") not in (b"", b"identity")
         if encoded:
             self._make_raw()
-        elif status == 200 and header(headers, b"content-type").startswith(b"text/event-stream"):
+        elif status == 200 and header(headers, b"content-type").startswith(EVENT_STREAM):
             self.form, self.splitter = Form.STREAM, Splitter()
         else:
             self.form = Form.WHOLE
@@ -264,7 +269,7 @@ class Flight:
 
     def failed(self, failure: Failure) -> None:
         self.failure = failure
-        if not failure.answered and not self.is_over and self.control.again(self):
+        if not failure.answered and not self.is_over and self.control.retries(self):
             return
         trouble, what = _told(failure)
         self._give_up(what, trouble)
@@ -369,21 +374,35 @@ class Flight:
         """For those who cannot be given a rendering of what came."""
         return self._refusal(Trouble.UPSTREAM, "the provider's answer cannot be read")
 
-    def compact(self) -> None:
-        """Before it is kept: few long pieces in place of many short ones."""
-        if self.form is not Form.STREAM or len(self.log) < 2:
-            return
-        pieces: list[bytes] = []
-        hidden: set[int] = set()
-        start = 0
-        for at in (*sorted(self.hidden), len(self.log)):
-            if at > start:
-                pieces.append(b"".join(self.log[start:at]))
-            if at < len(self.log):
-                hidden.add(len(pieces))
-                pieces.append(self.log[at])
-            start = at + 1
-        self.log, self.hidden, self.released = pieces, hidden, len(pieces)
+    def kept(self) -> Kept:
+        """What is left of it for those who come later; who is aboard will be among its readers."""
+        log, hidden = _compact(self.log, self.hidden) if self.splitter else (tuple(self.log), ())
+        kept = Kept(
+            headers=self.headers,
+            log=log,
+            hidden=hidden,
+            streams=self.plan.stream,
+            usage=self.usage,
+            cost=self.cost,
+            call_id=self.call_id,
+            consumed=(),
+        )
+        self.consumed = kept
+        return kept
+
+    @classmethod
+    def again(cls, kept: Kept, plan: Plan, control: Control, clock: Callable[[], float]) -> Flight:
+        """One that is over before it is boarded. `plan` is that of who asks now."""
+        flight = cls(replace(plan, stream=kept.streams), _NOTHING, control, clock)
+        flight.status, flight.headers = 200, kept.headers
+        is_stream = header(kept.headers, b"content-type").startswith(EVENT_STREAM)
+        flight.form = Form.STREAM if is_stream else Form.WHOLE
+        flight.log, flight.hidden = list(kept.log), set(kept.hidden)
+        flight.released = len(flight.log)
+        flight.usage, flight.cost, flight.call_id = kept.usage, kept.cost, kept.call_id
+        flight.is_over, flight.ended = True, Ended.COMPLETE
+        flight.consumed = kept
+        return flight
 
     def _outgrow(self) -> None:
         """Too long to keep: those aboard go on, and what all of them have is forgotten."""
@@ -405,6 +424,21 @@ class Flight:
                 if not self.log[at]:
                     break
                 self.log[at] = b""
+
+
+def _compact(log: list[bytes], hidden: set[int]) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
+    """Few long pieces in place of many short ones, cut only around what is hidden."""
+    pieces: list[bytes] = []
+    places: list[int] = []
+    start = 0
+    for at in (*sorted(hidden), len(log)):
+        if at > start:
+            pieces.append(b"".join(log[start:at]))
+        if at < len(log):
+            places.append(len(pieces))
+            pieces.append(log[at])
+        start = at + 1
+    return tuple(pieces), tuple(places)
 
 
 def _told(failure: Failure) -> tuple[Trouble, str]:

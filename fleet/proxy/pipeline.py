@@ -161,9 +161,7 @@ class Pipeline:
         plan, outgoing = visit.plan, visit.outgoing
         assert plan is not None
         assert outgoing is not None
-        found = None
-        if plan.key is not None:
-            found = self.flights.find(plan.key, plan.caller.key, plan.asked.endpoint)
+        found = self.flights.find(plan)
         if found is None:
             flight = self.flights.launch(plan, outgoing)
         else:

@@ -17,12 +17,13 @@ from fleet.proxy.build import Builder, Tape
 from fleet.proxy.cache import Cache
 from fleet.proxy.catalogue import Catalogue
 from fleet.proxy.fingerprint import Fingerprints
-from fleet.proxy.flight import SHARED_BYTES, Flight
+from fleet.proxy.flight import SHARED_BYTES
 from fleet.proxy.head import Heads
 from fleet.proxy.http.client import Client
 from fleet.proxy.http.limits import Limits
 from fleet.proxy.http.server import Exchange, Server
 from fleet.proxy.identity import Callers
+from fleet.proxy.kept import Kept
 from fleet.proxy.metrics import CONTENT_TYPE, Gauge, Metrics
 from fleet.proxy.pipeline import Pipeline
 from fleet.proxy.pricing import Prices
@@ -101,7 +102,7 @@ async def open_plant(
         )
         stack.callback(books.close)
         flights = Flights(
-            cache=Cache[Flight](
+            cache=Cache[Kept](
                 ttl_s=config.cache_ttl_s,
                 most_bytes=config.cache_bytes,
                 most_item_bytes=SHARED_BYTES,

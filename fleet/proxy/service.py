@@ -12,6 +12,7 @@ import contextlib
 import gc
 import logging
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,12 @@ GC_THRESHOLDS = (50_000, 20, 50)  # cycles are rare here, and a collection is a 
 Tell = Callable[[str], None]
 
 
+def say(line: str) -> None:
+    """At once, also into a pipe."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     by_hand: bool = False
@@ -67,7 +74,7 @@ def main_by_hand(
     )
 
 
-def run(top: Path, environ: Mapping[str, str], options: Options, tell: Tell = print) -> int:
+def run(top: Path, environ: Mapping[str, str], options: Options, tell: Tell = say) -> int:
     """Until it is told to end. The exit code."""
     environ = dict(environ)
     config = configuration.load(top, environ)

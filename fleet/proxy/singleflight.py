@@ -17,13 +17,13 @@ from fleet.proxy.cache import Cache
 from fleet.proxy.dialects.dialect import Endpoint
 from fleet.proxy.fingerprint import Key
 from fleet.proxy.flight import Flight, Form, Plan
+from fleet.proxy.kept import Kept
 from fleet.proxy.warmth import Go, PrefixKey, Ticket, Warmth
 from fleet.proxy.wire import Outgoing
 
 __all__ = ["LEADER", "Flights", "Ledger", "Patience"]
 
 CHANCELESS = frozenset({Endpoint.COUNT_TOKENS, Endpoint.EMBEDDINGS})  # asking again changes nothing
-_ENTRY_BYTES = 2048  # what keeping an answer costs beside its bytes
 
 
 class Ledger(Protocol):
@@ -45,7 +45,7 @@ class Flights:
     def __init__(
         self,
         *,
-        cache: Cache[Flight],
+        cache: Cache[Kept],
         warmth: Warmth,
         ledger: Ledger,
         patience: Patience,
@@ -65,18 +65,24 @@ class Flights:
     def __len__(self) -> int:
         return len(self._live)
 
-    def find(self, key: Key, caller: str, endpoint: Endpoint) -> tuple[Flight, str] | None:
+    def find(self, plan: Plan) -> tuple[Flight, str] | None:
         """A flight to board. One who has had a kept answer and asks again wants a new one."""
+        key = plan.key
+        if key is None:
+            return None
         flight = self._shared.get(key)
         if flight is not None:
             return flight, JOINED
         kept = self.cache.get(key, self._clock())
-        if kept is None or (caller in kept.consumed and endpoint not in CHANCELESS):
+        if kept is None:
             return None
-        if not kept.well_formed:
-            self.cache.drop(key)
+        if plan.caller.key in kept.consumed and plan.asked.endpoint not in CHANCELESS:
             return None
-        return kept, REPLAYED
+        flight = Flight.again(kept, plan, self, self._clock)
+        if flight.well_formed:
+            return flight, REPLAYED
+        self.cache.drop(key)
+        return None
 
     def launch(self, plan: Plan, outgoing: Outgoing) -> Flight:
         """A new call, on its way at once unless its prompt cache is just being written."""
@@ -117,7 +123,7 @@ class Flights:
         if key is not None and self._shared.get(key) is flight:
             del self._shared[key]
 
-    def again(self, flight: Flight) -> bool:
+    def retries(self, flight: Flight) -> bool:
         """A kept-alive connection that was closed as we wrote: no answer had begun. Once."""
         failure = flight.failure
         if failure is None or not failure.reused or flight in self._retried:
@@ -138,9 +144,8 @@ class Flights:
             self._ledger.settle(flight)
         key = flight.plan.key
         if key is not None and _worth_keeping(flight):
-            flight.compact()
-            size = sum(map(len, flight.log)) + _ENTRY_BYTES
-            self.cache.put(key, flight, size, self._clock(), self._rng)
+            kept = flight.kept()
+            self.cache.put(key, kept, kept.size, self._clock(), self._rng)
 
     def deserted(self, flight: Flight) -> None:
         flight.deserted_at = self._clock()
@@ -157,6 +162,7 @@ class Flights:
         """A few times a second: what has waited long enough."""
         now = self._clock()
         self.warmth.due(now)
+        self.cache.expire(now)
         for flight in tuple(self._live):
             deserted = flight.deserted_at
             if deserted is not None and now - deserted >= self._patience.grace_s:

@@ -37,6 +37,12 @@ class Outlet(Protocol):
     def abort(self) -> None: ...
 
 
+class Readers(Protocol):
+    """Who has had an answer to its end."""
+
+    def add(self, caller: str, /) -> None: ...
+
+
 class Source(Protocol):
     """What a subscriber reads of its flight."""
 
@@ -47,7 +53,7 @@ class Source(Protocol):
     released: int
     is_over: bool
     reply: Reply | None
-    consumed: set[str]
+    consumed: Readers
 
     @property
     def streams(self) -> bool: ...  # it is read event by event, or byte by byte

@@ -241,6 +241,8 @@ class Visit:
         if self._is_over:
             return
         self._is_over = True
+        # Whoever holds us is held by us: without this, a body lives until the next collection.
+        self.exchange.on_gone = self.exchange.on_writable = None
         now, line = self._clock(), self._line
         if line is not None:
             self._line = None
@@ -251,6 +253,7 @@ class Visit:
         if self.flight is not None and self.subscriber is not None:
             self.flight.leave(self.subscriber)
         self._write_down(now)
+        self.flight = self.subscriber = self.plan = None
 
     def _write_down(self, now: float) -> None:
         caller, asked, flight, subscriber = self.caller, self.asked, self.flight, self.subscriber

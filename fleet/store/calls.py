@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -58,8 +59,9 @@ def _first(db: Database) -> None:
 
 
 MIGRATIONS: tuple[Migration, ...] = (_first,)
-_CALL = f"INSERT INTO calls VALUES({', '.join('?' * 25)})"
-_SERVED = f"INSERT INTO served VALUES(NULL, {', '.join('?' * 23)})"
+_CALL = "INSERT INTO calls VALUES", f"({', '.join('?' * 25)})"
+_SERVED = "INSERT INTO served VALUES", f"(NULL, {', '.join('?' * 23)})"
+AT_ONCE = 64  # rows in a statement: each statement hands Python's lock to the event loop and back
 _used = attrgetter(*USAGE)  # in the order of the columns
 
 
@@ -164,10 +166,20 @@ class CallsWriter:
                 waiting.append(row)
         if calls or served:
             with db.transaction():
-                db.write_many(_CALL, calls)
-                db.write_many(_SERVED, served)
+                _insert(db, *_CALL, calls)
+                _insert(db, *_SERVED, served)
         for done in waiting:
             done.set()
+
+
+def _insert(db: Database, into: str, row: str, rows: list[Row]) -> None:
+    """Many rows in few statements, of a few sizes, so that each is prepared once."""
+    start = 0
+    for size in (AT_ONCE, 8, 1):
+        statement = f"{into} {', '.join([row] * size)}"
+        while len(rows) - start >= size:
+            db.write(statement, list(chain.from_iterable(rows[start : start + size])))
+            start += size
 
 
 def _next_id(db: Database) -> int:

@@ -1,7 +1,8 @@
 """The text an agent gets: the task, how its work will be judged, and what went wrong before.
 
 Data, never template code. What is the same for every task comes first and never changes, so
-that providers can cache it. Pure.
+that providers can cache it. No task's id is in it: agents with the same text ask the same of a
+model, which then answers once. Who must know its task has FLEET_TASK. Pure.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def write(task: Task, *, checks: tuple[str, ...], earlier: Earlier) -> str:
         parts.append(f"You may only change: {', '.join(task.paths)}.\n")
     if task.tests is TestRule.MAY_CHANGE:
         parts.append("This task may change existing tests.\n")
-    parts.append(f"## Task {task.id}\n\n{task.prompt.strip()}\n")
+    parts.append(f"## Your task\n\n{task.prompt.strip()}\n")
     if earlier.outcome is not None:
         parts.append(_before(earlier))
     return "\n".join(parts)

@@ -37,7 +37,7 @@ def run(cwd: Path, prompt: str) -> tuple[int, str, str]:
 
 
 def test_the_first_line_with_a_dollar_is_run_without_a_shell(tmp_path: Path) -> None:
-    prompt = "Rules first.\n\n## Task one\n\n$ printf %s. 'a b' '$HOME' '|'\n$ false\n"
+    prompt = "Rules first.\n\n## Your task\n\n$ printf %s. 'a b' '$HOME' '|'\n$ false\n"
     assert run(tmp_path, prompt) == (0, "$ printf %s. 'a b' '$HOME' '|'\na b.$HOME.|.", "")
 
 

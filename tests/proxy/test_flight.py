@@ -53,7 +53,7 @@ class Told:
     def over(self, flight: Flight) -> None:
         self.said.append(f"over {flight.ended}")
 
-    def again(self, flight: Flight) -> bool:
+    def retries(self, flight: Flight) -> bool:
         return False
 
     def deserted(self, flight: Flight) -> None:
@@ -106,6 +106,10 @@ def trip(*, stream: bool = True, who: Caller | None = None) -> Trip:
     return Trip(flight, sent, told)
 
 
+def readers(t: Trip) -> object:
+    return t.flight.consumed
+
+
 def test_nothing_is_shown_before_the_first_content() -> None:
     t = trip()
     _, outlet = t.board()
@@ -141,7 +145,7 @@ def test_late_subscribers_get_it_from_the_beginning() -> None:
     _, third = t.board("three")
     assert first.body == second.body == third.body == b"".join(ANSWER)
     assert third.ended
-    assert t.flight.consumed == {"one.1", "two.1", "three.1"}
+    assert readers(t) == {"one.1", "two.1", "three.1"}
 
 
 def test_one_body_is_made_of_a_stream_for_who_wants_no_stream() -> None:
@@ -180,7 +184,7 @@ def test_a_cut_before_content_is_a_clean_status(said: tuple[bytes, ...]) -> None
     for outlet in (streamed, plain):
         assert outlet.status == 502
         assert json.loads(outlet.body)["error"]["type"] == "api_error"
-    assert t.flight.consumed == set()
+    assert readers(t) == set()
     assert t.told.said[-1] == "over cut"
 
 
@@ -203,7 +207,7 @@ def test_a_cut_after_content_ends_the_stream_with_an_error_event() -> None:
     assert b"event: error" in streamed.body
     assert streamed.ended
     assert plain.status == 502
-    assert t.flight.consumed == set()
+    assert readers(t) == set()
 
 
 def test_an_error_event_after_content_reaches_the_client_as_it_came() -> None:
@@ -376,17 +380,21 @@ def test_a_cut_in_what_cannot_be_read_cuts_the_client_off() -> None:
     assert not outlet.ended
 
 
-def test_a_kept_answer_is_few_pieces_and_the_same_bytes() -> None:
+def test_a_kept_answer_is_one_piece_and_the_same_bytes_to_who_comes_later() -> None:
     t = trip()
     _, first = t.board("one")
-    t.sent.stream(*ANSWER)
+    t.sent.stream(*ANSWER[:-1])
+    t.flight.data(ANSWER[-1])
     t.flight.end()
-    t.flight.compact()
-    assert len(t.flight.log) == 1
-    _, later = t.board("two")
-    _, plain = t.board("three", stream=False)
-    assert later.body == first.body
+    kept = t.flight.kept()
+    assert len(kept.log) == 1
+    again = Flight.again(kept, t.flight.plan, t.told, lambda: 2.0)
+    later = Trip(again, t.sent, t.told)
+    _, streamed = later.board("two")
+    _, plain = later.board("three", stream=False)
+    assert streamed.body == first.body
     assert json.loads(plain.body)["content"][0]["text"] == "Hello"
+    assert set(kept.consumed) == {"two.1", "three.1"}
 
 
 def test_time_outs_and_dead_providers_have_statuses_of_their_own() -> None:

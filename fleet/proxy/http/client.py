@@ -95,10 +95,10 @@ class Client:
         return self._tls
 
     def _sweep(self) -> None:
+        self._timer = self._loop.call_later(self._limits.tick_s, self._sweep)
         now = self._loop.time()
         for pool in tuple(self._pools.values()):
             pool.check(now)
-        self._timer = self._loop.call_later(self._limits.tick_s, self._sweep)
 
 
 def _closed(call: Call) -> None:

@@ -53,7 +53,7 @@ class Exchange:
         self.received = received  # loop time
         self.gone = False  # the client has
         self.writable = writable  # False: what is written now piles up
-        self.on_gone: Callable[[], None] | None = None
+        self.on_gone: Callable[[], object] | None = None
         self.on_writable: Callable[[], None] | None = None
         self._transport = transport
         self._over = over
@@ -168,7 +168,7 @@ class Exchange:
         if writable:
             self._call(self.on_writable)
 
-    def _call(self, callback: Callable[[], None] | None) -> None:
+    def _call(self, callback: Callable[[], object] | None) -> None:
         if callback is not None:
             try:
                 callback()

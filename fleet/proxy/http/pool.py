@@ -1,7 +1,7 @@
 """The links to one origin: idle ones last in, first out; calls in line when there may be no more.
 
-A connection that is being made belongs to whoever waits first, so a call whose caller gave up
-costs nobody anything.
+A connection that is being made belongs to whoever waits first. A call that was cancelled leaves
+its connection to the others; one that waits for another's still has its own time-out.
 """
 
 from __future__ import annotations
@@ -138,11 +138,18 @@ class Pool:
             if link.idle_for(now) >= self._limits.idle_s:
                 self._idle.remove(link)
                 link.transport.close()
+        is_full = len(self.links) >= self._limits.per_origin
         for call in tuple(self.waiting):
-            if now - call.started >= call.timeouts.total:
-                self.waiting.remove(call)
-                detail = f"no connection free within {call.timeouts.total:g} s"
-                call.fail(Fault.TOTAL, detail, answered=False, reused=False)
+            waited, times = now - call.started, call.timeouts
+            if waited >= times.total:
+                self._give_up(call, Fault.TOTAL, f"no connection free within {times.total:g} s")
+            elif waited >= times.connect and not is_full:
+                self._give_up(call, Fault.CONNECT, f"no connection within {times.connect:g} s")
+
+    def _give_up(self, call: Call, fault: Fault, detail: str) -> None:
+        if not call.is_over:  # the sink of another may just have cancelled it
+            self.waiting.remove(call)
+            call.fail(fault, detail, answered=False, reused=False)
 
     def close(self) -> None:
         self._closed = True

@@ -85,7 +85,7 @@ class Server:
 
     def _sweep(self) -> None:
         front = self._front
+        self._timer = front.loop.call_later(front.limits.tick_s, self._sweep)
         now = front.loop.time()
         for connection in tuple(front.connections):
             connection.check(now)
-        self._timer = front.loop.call_later(front.limits.tick_s, self._sweep)
