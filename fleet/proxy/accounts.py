@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,9 @@ from fleet.core.usage import NOTHING
 from fleet.proxy.bookkeeping import Books
 from fleet.proxy.flight import Flight
 from fleet.proxy.stage import Priority, Room
+
+MODEL_WITHIN = 4096  # bytes of an answer
+_MODEL = re.compile(rb'"model(?:Version)?" ?: ?"([^"\\]{1,200})"')
 
 
 class Accounts:
@@ -48,7 +52,7 @@ def _row(flight: Flight, now: float) -> Call:
         agent=caller.agent,
         upstream=plan.provider.name,
         model=plan.asked.model,
-        answered_model="",
+        answered_model=_model_in(flight.log) if flight.status == 200 else "",
         endpoint=plan.asked.endpoint,
         status=flight.status,
         ended=flight.ended or Ended.FAILED,  # not over: it is sent again, and this time failed
@@ -61,6 +65,12 @@ def _row(flight: Flight, now: float) -> Call:
         bytes_in=flight.bytes_in,
         bytes_out=flight.bytes_out,
     )
+
+
+def _model_in(log: list[bytes]) -> str:
+    """Who answered, as the answer itself says: it may be a dated version of what was asked."""
+    found = _MODEL.search(log[0], 0, MODEL_WITHIN) if log else None
+    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def _nobody_waits() -> None:

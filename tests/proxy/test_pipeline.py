@@ -60,6 +60,7 @@ def test_a_request_is_answered_and_written_down(tmp_path: Path) -> None:
                 "complete",
             )
             assert call.usage.output > 0
+            assert call.answered_model == "demo"
             assert (call.priced, call.cost) == (True, 0)
             assert (served.call, served.dedup, served.gone) == (call.id, "leader", False)
 
