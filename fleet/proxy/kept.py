@@ -13,7 +13,17 @@ OVERHEAD_BYTES = 1024  # of an answer, its key and its place in a table, beside 
 
 
 class Kept:
-    __slots__ = ("call_id", "consumed", "cost", "head", "hidden", "log", "streams", "usage")
+    __slots__ = (
+        "call_id",
+        "consumed",
+        "cost",
+        "head",
+        "hidden",
+        "is_sound",
+        "log",
+        "streams",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -35,6 +45,7 @@ class Kept:
         self.cost = cost
         self.call_id = call_id
         self.consumed = consumed  # who has had all of it
+        self.is_sound = False  # somebody has looked
 
     @property
     def headers(self) -> Headers:

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 from fleet.config import Dedup
 from fleet.core.caller import Caller
+from fleet.proxy.answer import Plan
 from fleet.proxy.bookkeeping import Books
 from fleet.proxy.catalogue import Catalogue
 from fleet.proxy.dialects import chat
 from fleet.proxy.dialects.dialect import Asked, Endpoint
 from fleet.proxy.fingerprint import Fingerprints
-from fleet.proxy.flight import Plan
 from fleet.proxy.head import Head, Heads
 from fleet.proxy.http.server import Exchange
 from fleet.proxy.identity import Callers
@@ -163,10 +163,10 @@ class Pipeline:
         assert outgoing is not None
         found = self.flights.find(plan)
         if found is None:
-            flight = self.flights.launch(plan, outgoing)
+            visit.subscribe(self.flights.launch(plan, outgoing), plan)
         else:
-            flight, visit.dedup = found
-        visit.subscribe(flight, plan)
+            answer, visit.dedup = found
+            visit.subscribe(answer, plan)
 
 
 def _beside_the_way(visit: Visit, head: Head) -> None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fleet.core.traffic import JOINED, LEADER, REPLAYED, Ended
+from fleet.proxy.answer import Answer, Form, Plan
 from fleet.proxy.cache import Cache
 from fleet.proxy.dialects.dialect import Endpoint
 from fleet.proxy.fingerprint import Key
-from fleet.proxy.flight import Flight, Form, Plan
+from fleet.proxy.flight import Flight
 from fleet.proxy.kept import Kept
 from fleet.proxy.warmth import Go, PrefixKey, Ticket, Warmth
 from fleet.proxy.wire import Outgoing
@@ -65,8 +66,9 @@ class Flights:
     def __len__(self) -> int:
         return len(self._live)
 
-    def find(self, plan: Plan) -> tuple[Flight, str] | None:
-        """A flight to board. One who has had a kept answer and asks again wants a new one."""
+    def find(self, plan: Plan) -> tuple[Answer, str] | None:
+        """An answer to board, under way or kept. One who has had it and asks again wants a new
+        one; before it is first given to somebody else it is read through."""
         key = plan.key
         if key is None:
             return None
@@ -78,9 +80,10 @@ class Flights:
             return None
         if plan.caller.key in kept.consumed and plan.asked.endpoint not in CHANCELESS:
             return None
-        flight = Flight.again(kept, plan, self, self._clock)
-        if flight.well_formed:
-            return flight, REPLAYED
+        answer = Answer.again(kept, plan)
+        kept.is_sound = kept.is_sound or answer.well_formed
+        if kept.is_sound:
+            return answer, REPLAYED
         self.cache.drop(key)
         return None
 

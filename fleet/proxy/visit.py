@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from fleet.core.caller import Caller
 from fleet.core.traffic import Served
 from fleet.core.usage import NOTHING
+from fleet.proxy.answer import Answer, Plan
 from fleet.proxy.bookkeeping import Books
 from fleet.proxy.dialects.dialect import Asked
-from fleet.proxy.flight import Flight, Plan
 from fleet.proxy.head import Head
 from fleet.proxy.http.server import Exchange
 from fleet.proxy.singleflight import LEADER
@@ -45,7 +45,7 @@ class Refused(Exception):
 class Rooms:
     """The five stages, and how many requests may be in each at once.
 
-    What bounds the last is `flight.AHEAD_ENTRIES` for each consumer; its places are as many as
+    What bounds the last is `answer.AHEAD_ENTRIES` for each consumer; its places are as many as
     the server has connections.
     """
 
@@ -86,11 +86,11 @@ class Visit:
         "_since",
         "_verdict",
         "_waited_s",
+        "answer",
         "asked",
         "caller",
         "dedup",
         "exchange",
-        "flight",
         "head",
         "outgoing",
         "plan",
@@ -119,7 +119,7 @@ class Visit:
         self.plan: Plan | None = None
         self.outgoing: Outgoing | None = None
         self.dedup = ""
-        self.flight: Flight | None = None
+        self.answer: Answer | None = None
         self.subscriber: Subscriber | None = None
         self.status = 0
 
@@ -196,8 +196,8 @@ class Visit:
 
     # -- the answer -------------------------------------------------------------------------
 
-    def subscribe(self, flight: Flight, plan: Plan) -> None:
-        self.flight = flight
+    def subscribe(self, answer: Answer, plan: Plan) -> None:
+        self.answer = answer
         self.outgoing = None
         self.subscriber = Subscriber(
             self.exchange,
@@ -208,7 +208,7 @@ class Visit:
             on_start=self._streams,
             on_done=self._close,
         )
-        flight.board(self.subscriber)
+        answer.board(self.subscriber)
 
     def reply(self, reply: Reply) -> None:
         self.status = reply.status
@@ -250,22 +250,22 @@ class Visit:
                 line.leave(now, now)
         if self._room is not None:
             self._room.leave(self._entered_at, now)
-        if self.flight is not None and self.subscriber is not None:
-            self.flight.leave(self.subscriber)
+        if self.answer is not None and self.subscriber is not None:
+            self.answer.leave(self.subscriber)
         self._write_down(now)
-        self.flight = self.subscriber = self.plan = None
+        self.answer = self.subscriber = self.plan = None
 
     def _write_down(self, now: float) -> None:
-        caller, asked, flight, subscriber = self.caller, self.asked, self.flight, self.subscriber
+        caller, asked, answer, subscriber = self.caller, self.asked, self.answer, self.subscriber
         if caller is None:
             self._books.turned_away(self.status)
             return
         status, sent, quote = self.status, 0, None
         saved, saved_cost = NOTHING, 0
-        if flight is not None and subscriber is not None:
+        if answer is not None and subscriber is not None:
             status, sent = subscriber.status, subscriber.bytes_out
-            if subscriber.is_done and self.dedup != LEADER and flight.plan.key is not None:
-                saved, saved_cost, quote = flight.usage, flight.cost, flight.plan.quote
+            if subscriber.is_done and self.dedup != LEADER and answer.plan.key is not None:
+                saved, saved_cost, quote = answer.usage, answer.cost, answer.plan.quote
         self._books.served(
             Served(
                 time.time() - (now - self.exchange.received),
@@ -276,7 +276,7 @@ class Visit:
                 asked.endpoint if asked is not None else self.head.place.endpoint or "",
                 asked.model if asked is not None else "",
                 self.dedup,
-                flight.call_id if flight is not None else 0,
+                answer.call_id if answer is not None else 0,
                 status,
                 self.exchange.gone,
                 sent,

@@ -8,9 +8,10 @@ import pytest
 from fleet.config import UpstreamConfig, UpstreamKind
 from fleet.core.caller import Caller
 from fleet.core.traffic import Ended
+from fleet.proxy.answer import Answer, Form, Plan
 from fleet.proxy.dialects.anthropic import Anthropic
 from fleet.proxy.dialects.dialect import Asked, Endpoint
-from fleet.proxy.flight import AHEAD_ENTRIES, SHARED_BYTES, Flight, Form, Plan
+from fleet.proxy.flight import AHEAD_ENTRIES, SHARED_BYTES, Flight
 from fleet.proxy.pricing import Quote
 from fleet.proxy.providers import Provider as ProviderOf
 from fleet.proxy.subscriber import Subscriber
@@ -73,17 +74,29 @@ class Trip:
         self, name: str = "one", *, stream: bool = True, wants_usage: bool = False
     ) -> tuple[Subscriber, Outlet]:
         outlet = Outlet()
-        subscriber = Subscriber(
-            outlet,
-            caller(name),
-            stream=stream,
-            wants_usage=wants_usage,
-            dedup=b"joined",
-            on_start=lambda: None,
-            on_done=lambda: self.done.append(name),
-        )
-        self.flight.board(subscriber)
-        return subscriber, outlet
+        one = subscriber(name, outlet, stream=stream, wants_usage=wants_usage, done=self.done)
+        self.flight.board(one)
+        return one, outlet
+
+
+def subscriber(
+    name: str,
+    outlet: Outlet,
+    *,
+    stream: bool,
+    wants_usage: bool = False,
+    done: list[str] | None = None,
+) -> Subscriber:
+    told = [] if done is None else done
+    return Subscriber(
+        outlet,
+        caller(name),
+        stream=stream,
+        wants_usage=wants_usage,
+        dedup=b"joined",
+        on_start=lambda: None,
+        on_done=lambda: told.append(name),
+    )
 
 
 def trip(*, stream: bool = True, who: Caller | None = None) -> Trip:
@@ -388,10 +401,10 @@ def test_a_kept_answer_is_one_piece_and_the_same_bytes_to_who_comes_later() -> N
     t.flight.end()
     kept = t.flight.kept()
     assert len(kept.log) == 1
-    again = Flight.again(kept, t.flight.plan, t.told, lambda: 2.0)
-    later = Trip(again, t.sent, t.told)
-    _, streamed = later.board("two")
-    _, plain = later.board("three", stream=False)
+    later = Answer.again(kept, t.flight.plan)
+    streamed, plain = Outlet(), Outlet()
+    later.board(subscriber("two", streamed, stream=True))
+    later.board(subscriber("three", plain, stream=False))
     assert streamed.body == first.body
     assert json.loads(plain.body)["content"][0]["text"] == "Hello"
     assert set(kept.consumed) == {"two.1", "three.1"}
