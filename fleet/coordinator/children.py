@@ -16,7 +16,7 @@ from typing import Protocol
 
 from fleet import control
 from fleet.control import Stop
-from fleet.core.errors import Exit, StorageError
+from fleet.core.errors import Exit, FleetError, StorageError
 from fleet.core.event import Event, Kind
 from fleet.core.task import HELD
 from fleet.process.child import start_module
@@ -106,11 +106,12 @@ class Children:
             await asyncio.sleep(backoff)
 
     async def keep_proxy(self, wanted: asyncio.Event) -> None:
-        """From the moment a task wants a model. One that cannot even start pauses the fleet."""
+        """From the moment a task wants a model. One that cannot even start pauses the fleet; one
+        that refuses its configuration from the first ends the run."""
         await wanted.wait()
         lock = self._fleet.layout.proxy_lock
         self._tell_adopted(lock, "proxy")
-        backoff, failures = RESTART_S, 0
+        backoff, failures, has_served = RESTART_S, 0, is_held(lock)
         while True:
             await _freed(lock)
             ended = await self._run(
@@ -120,7 +121,10 @@ class Children:
                 env=self._with_keys,
                 patience_s=PROXY_DRAIN_S,
             )
+            if ended.code == Exit.CONFIG and not has_served:
+                raise FleetError(ended.reason.removeprefix("fleet proxy: "))
             served = ended.seconds > PROXY_START_S
+            has_served = has_served or served
             failures = failures + 1 if ended.code > 0 and not served else 0
             if failures == PROXY_STARTS:
                 why = f"the proxy cannot start: {ended.reason or f'exit code {ended.code}'}"
@@ -156,7 +160,7 @@ class Children:
                 await child.communicate()
             raise
         code = child.returncode or 0
-        reason = complaint.decode("utf-8", "replace").strip()[-500:] if code else ""
+        reason = complaint.decode("utf-8", "replace").strip()[-2000:] if code else ""
         if code == Exit.IO:
             # What one process could not write no other should try to: stop, half nothing done.
             raise StorageError(reason or f"{name} met a disk that refuses")

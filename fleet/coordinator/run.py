@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fleet import control
 from fleet.control import Stop
 from fleet.coordinator.children import TICK_S, Children, Tape, stopping
-from fleet.core.errors import ConfigError, FleetError, HeldError
+from fleet.core.errors import ConfigError, HeldError, unwrapped
 from fleet.core.event import Event, Kind
 from fleet.core.state import Counts
 from fleet.core.task import TaskState
@@ -79,14 +79,8 @@ class Coordinator:
         """Until every task has ended, or somebody stops it."""
         with take_lock(self._fleet):
             self._begin()
-            try:
-                with self._signals_caught():
-                    await self._children_and_all()
-            except BaseExceptionGroup as group:
-                known = group.subgroup(FleetError)
-                if known is None:
-                    raise
-                raise _first(known) from None
+            with unwrapped(), self._signals_caught():
+                await self._children_and_all()
             return self._end()
 
     async def _children_and_all(self) -> None:
@@ -236,13 +230,6 @@ class Coordinator:
 
     def _emit(self, event: Event) -> None:
         events.emit(self._fleet.db, event)
-
-
-def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:
-    """One error to tell of: the others are its consequences."""
-    for error in group.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    raise AssertionError("an exception group is never empty")
 
 
 def take_lock(fleet: Fleet) -> Held:

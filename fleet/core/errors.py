@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -64,3 +66,22 @@ class ConfigError(FleetError):
     def __init__(self, problems: list[Problem] | tuple[Problem, ...]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@contextlib.contextmanager
+def unwrapped() -> Iterator[None]:
+    """A task group wraps the faults that pass through it: bring out the first one a user can act
+    on, the others being its consequences."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        known = group.subgroup(FleetError)
+        if known is None:
+            raise
+        raise _first(known) from None
+
+
+def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")

@@ -99,8 +99,10 @@ class Table:
             return default
         return float(value)
 
-    def seconds(self, key: str, default: D, *, high: float = LONGEST_S) -> D | float:
-        """A length of time above 0: a number of seconds, or a text such as "1h30m"."""
+    def seconds(
+        self, key: str, default: D, *, high: float = LONGEST_S, zero: bool = False
+    ) -> D | float:
+        """A length of time above 0, or from it: a number of seconds, or a text such as "1h30m"."""
         value = self._take(key, (int, float, str), "a length of time", _DURATION_FIX)
         if not isinstance(value, (int, float, str)):
             return default
@@ -108,9 +110,9 @@ class Table:
         if length is None:
             self._mismatch(key, value, "a length of time", _DURATION_FIX)
             return default
-        if not 0 < length <= high:
+        if not 0 <= length <= high or (not length and not zero):
             limit = f"{high / DAY_S:g} days" if high >= DAY_S else f"{high:g} seconds"
-            self._out_of_range(key, value, f"above 0, to {limit}")
+            self._out_of_range(key, value, f"0 to {limit}" if zero else f"above 0, to {limit}")
             return default
         return float(length)
 

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 from fleet.config import ProxyConfig
+from fleet.core.errors import unwrapped
 from fleet.proxy import pricing
 from fleet.proxy.accounts import Accounts
 from fleet.proxy.bookkeeping import Books
@@ -87,6 +88,7 @@ async def open_plant(
     """Closed in the order that loses nothing: requests, calls, rows."""
     clock = asyncio.get_running_loop().time
     async with AsyncExitStack() as stack:
+        stack.enter_context(unwrapped())
         writer = CallsWriter(layout.calls_database)
         stack.callback(writer.close)
         client = await stack.enter_async_context(Client())

@@ -13,6 +13,7 @@ import pytest
 
 from fleet import control
 from fleet.coordinator.children import Children, Tape
+from fleet.core.errors import FleetError
 from fleet.core.event import Kind
 from fleet.store import events
 from fleet.store.claims import try_hold
@@ -135,6 +136,19 @@ def test_a_proxy_that_lives_is_adopted_and_replaced_when_it_dies(fleet: Fleet) -
             task.cancel()
 
     asyncio.run(main())
+
+
+def test_a_configuration_the_proxy_refuses_ends_the_run(fleet: Fleet) -> None:
+    refuses = "import sys; sys.stderr.write('fleet proxy: model.toml:3: no'); sys.exit(3)"
+
+    async def main() -> None:
+        wanted = asyncio.Event()
+        wanted.set()
+        await children(fleet, refuses).keep_proxy(wanted)
+
+    with pytest.raises(FleetError, match=r"^model\.toml:3: no$"):
+        asyncio.run(main())
+    assert not control.read(fleet.controls).faulty
 
 
 def test_a_proxy_that_cannot_start_pauses_the_fleet_and_says_why(fleet: Fleet) -> None:

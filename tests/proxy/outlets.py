@@ -95,8 +95,9 @@ class Provider:
         return self.calls[-1]
 
 
-def caller(name: str = "one", **known: int) -> Caller:
-    return Caller(hash=name, task=name, epoch=1, key=f"{name}.1", **known)
+def caller(name: str = "one", *, verdicts: int = 0, priority: int = 1) -> Caller:
+    key = f"{name}.1"
+    return Caller(hash=name, task=name, epoch=1, key=key, verdicts=verdicts, priority=priority)
 
 
 # -- an answer of the Messages API, piece by piece ------------------------------------------------

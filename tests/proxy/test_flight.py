@@ -1,122 +1,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 
 import pytest
 
-from fleet.config import UpstreamConfig, UpstreamKind
-from fleet.core.caller import Caller
 from fleet.core.traffic import Ended
-from fleet.proxy.answer import Answer, Form, Plan
-from fleet.proxy.dialects.anthropic import Anthropic
-from fleet.proxy.dialects.dialect import Asked, Endpoint
-from fleet.proxy.flight import AHEAD_ENTRIES, SHARED_BYTES, Flight
-from fleet.proxy.pricing import Quote
-from fleet.proxy.providers import Provider as ProviderOf
-from fleet.proxy.subscriber import Subscriber
-from fleet.proxy.wire import Failure, Fault, Outgoing, header
+from fleet.proxy.answer import Answer
+from fleet.proxy.wire import Failure, Fault, header
 from tests.proxy.outlets import (
     ANSWER,
-    CLOSE,
     ERROR,
     EVENT_STREAM,
     JSON,
-    LAST,
     OPEN,
     PING,
     START,
-    STOP,
     WHOLE,
     Outlet,
-    Provider,
-    Sent,
-    caller,
     word,
 )
-
-PROVIDER = ProviderOf(config=UpstreamConfig(name="p", kind=UpstreamKind.SCRIPT), accounts=())
-LOST = Failure(Fault.RESET, answered=True)
-
-
-@dataclass
-class Told:
-    """What a flight says to whoever keeps it."""
-
-    said: list[str] = field(default_factory=list)
-
-    def answered(self, flight: Flight) -> None:
-        self.said.append("answered")
-
-    def unshared(self, flight: Flight) -> None:
-        self.said.append("unshared")
-
-    def over(self, flight: Flight) -> None:
-        self.said.append(f"over {flight.ended}")
-
-    def retries(self, flight: Flight) -> bool:
-        return False
-
-    def deserted(self, flight: Flight) -> None:
-        self.said.append("deserted")
-
-
-@dataclass
-class Trip:
-    """A flight under way, and the means to move it."""
-
-    flight: Flight
-    sent: Sent
-    told: Told
-    done: list[str] = field(default_factory=list)
-
-    def board(
-        self, name: str = "one", *, stream: bool = True, wants_usage: bool = False
-    ) -> tuple[Subscriber, Outlet]:
-        outlet = Outlet()
-        one = subscriber(name, outlet, stream=stream, wants_usage=wants_usage, done=self.done)
-        self.flight.board(one)
-        return one, outlet
-
-
-def subscriber(
-    name: str,
-    outlet: Outlet,
-    *,
-    stream: bool,
-    wants_usage: bool = False,
-    done: list[str] | None = None,
-) -> Subscriber:
-    told = [] if done is None else done
-    return Subscriber(
-        outlet,
-        caller(name),
-        stream=stream,
-        wants_usage=wants_usage,
-        dedup=b"joined",
-        on_start=lambda: None,
-        on_done=lambda: told.append(name),
-    )
-
-
-def trip(*, stream: bool = True, who: Caller | None = None) -> Trip:
-    provider, told = Provider(), Told()
-    plan = Plan(
-        upstream=provider,
-        provider=PROVIDER,
-        account="p/0",
-        dialect=Anthropic(),
-        asked=Asked(endpoint=Endpoint.MESSAGES, model="m", stream=stream),
-        stream=stream,
-        key=None,
-        prefix=b"",
-        caller=who or caller(),
-        quote=Quote(ready=True),
-    )
-    outgoing = Outgoing("POST", "/v1/messages", (), b"{}")
-    flight = Flight(plan, outgoing, told, lambda: 1.0)
-    flight.sending = sent = provider.send(outgoing, flight)
-    return Trip(flight, sent, told)
+from tests.proxy.trips import LOST, Trip, subscriber, trip
 
 
 def readers(t: Trip) -> object:
@@ -308,89 +211,6 @@ def test_a_cancelled_flight_writes_down_what_it_has_seen() -> None:
     assert t.flight.ended is Ended.CANCELLED
     assert t.flight.meter.usage.input == 7
     assert t.flight.meter.usage.estimated
-
-
-def test_a_slow_reader_slows_nobody_else() -> None:
-    t = trip()
-    _, slow = t.board("one")
-    _, quick = t.board("two")
-    t.sent.stream(*ANSWER[:3])
-    slow.writable = False
-    for number in range(600):
-        t.flight.data(word(str(number)))
-    assert not t.sent.paused
-    assert len(quick.body) > len(slow.body)
-    slow.make_room()
-    assert slow.body == quick.body
-
-
-def test_when_all_are_slow_the_upstream_waits() -> None:
-    t = trip()
-    _, one = t.board("one")
-    _, two = t.board("two")
-    t.sent.stream(*ANSWER[:3])
-    one.writable = two.writable = False
-    for number in range(AHEAD_ENTRIES + 5):
-        t.flight.data(word(str(number)))
-    assert t.sent.paused
-    one.make_room()
-    assert not t.sent.paused
-    t.flight.data(word("last"))
-    two.make_room()
-    assert one.body == two.body
-
-
-def test_a_paused_upstream_is_resumed_when_the_slow_ones_leave() -> None:
-    t = trip()
-    slow, outlet = t.board()
-    t.sent.stream(*ANSWER[:3])
-    outlet.writable = False
-    for number in range(AHEAD_ENTRIES + 5):
-        t.flight.data(word(str(number)))
-    assert t.sent.paused
-    t.flight.leave(slow)
-    assert not t.sent.paused
-
-
-def test_an_answer_too_long_to_keep_goes_to_those_aboard_only() -> None:
-    t = trip()
-    _, outlet = t.board()
-    t.sent.stream(*ANSWER[:3])
-    long = word("x" * 1_000_000)
-    sizes = 0
-    for _ in range(SHARED_BYTES // len(long) + 2):
-        t.flight.data(long)
-        sizes += len(long)
-    assert "unshared" in t.told.said
-    kept = sum(map(len, t.flight.log))
-    assert kept < SHARED_BYTES < sizes
-    for event in (CLOSE, LAST, STOP):
-        t.flight.data(event)
-    t.flight.end()
-    assert len(outlet.body) == sizes + len(b"".join((*ANSWER[:3], CLOSE, LAST, STOP)))
-
-
-def test_a_body_too_long_to_hold_is_passed_on_as_it_comes() -> None:
-    t = trip(stream=False)
-    _, outlet = t.board(stream=False)
-    t.flight.head(200, JSON)
-    piece = b"x" * 1_000_000
-    for _ in range(20):
-        t.flight.data(piece)
-    t.flight.end()
-    assert outlet.body == piece * 20
-    assert outlet.ended
-
-
-def test_a_cut_in_what_cannot_be_read_cuts_the_client_off() -> None:
-    t = trip()
-    _, outlet = t.board()
-    t.flight.head(200, (*EVENT_STREAM, (b"content-encoding", b"gzip")))
-    t.flight.data(b"\x1f\x8b...")
-    t.flight.failed(LOST)
-    assert t.flight.form is Form.RAW
-    assert outlet.aborted
-    assert not outlet.ended
 
 
 def test_a_kept_answer_is_one_piece_and_the_same_bytes_to_who_comes_later() -> None:

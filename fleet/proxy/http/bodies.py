@@ -84,8 +84,6 @@ class Chunked:
                 return None
             if self._at is _At.SIZE:
                 self._start(data[at:stop])
-            elif stop != at:
-                raise Refusal(400, "a chunk that is longer than its size, or a trailer")
             elif self._at is _At.LAST:
                 return data[stop + 2 :]
             else:

@@ -171,8 +171,7 @@ class Link(asyncio.Protocol):
         if got:
             data = got[0] if len(got) == 1 else b"".join(got)
             got.clear()
-            if not call.is_over:
-                call.sink.data(data)
+            call.sink.data(data)  # nobody's, if it was cancelled meanwhile
         if self._done and not call.is_over:
             self._finish(call)
 

@@ -158,14 +158,14 @@ def _answer(table: Table, raw: Raw) -> Answer:
         spend=_spend(table, raw),
         pieces=table.integer("pieces", 0, low=1, high=100_000),
         chars_per_piece=table.integer("chars_per_piece", Answer().chars_per_piece, low=1),
-        delay_s=table.seconds("delay", 0.0),
-        pace_s=table.seconds("pace", 0.0),
+        delay_s=table.seconds("delay", 0.0, zero=True),
+        pace_s=table.seconds("pace", 0.0, zero=True),
         error=table.integer("error", 0, low=400, high=599),
         error_type=table.text("error_type", limit=200),
         message=table.text("message"),
-        retry_after_s=table.seconds("retry_after", 0.0),
+        retry_after_s=table.seconds("retry_after", 0.0, zero=True),
         cut=table.choice("cut", Cut.NEVER),
-        stall_s=table.seconds("stall", 0.0),
+        stall_s=table.seconds("stall", 0.0, zero=True),
         garbage=table.boolean("garbage", default=False),
     )
 
