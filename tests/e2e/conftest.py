@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Repository:
         self.git("commit", "-q", "-m", message)
         return self.git("rev-parse", "HEAD")
 
-    def tasks(self, *tasks: dict[str, object], name: str = "tasks.toml") -> None:
+    def tasks(self, *tasks: Mapping[str, object], name: str = "tasks.toml") -> None:
         self.write(f"tasks/{name}", tomli_w.dumps({"tasks": list(tasks)}, multiline_strings=True))
 
     def fleet(self, *args: str, timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
@@ -90,6 +91,10 @@ commands = {commands}
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
+    return new_repository(tmp_path)
+
+
+def new_repository(tmp_path: Path) -> Repository:
     """A repository whose gate is one quick command: `python check.py`."""
     path = tmp_path / "project"
     path.mkdir()
