@@ -124,8 +124,11 @@ def test_who_expects_to_be_asked_is_asked_if_the_body_is_wanted(run: Run) -> Non
                 assert await wire.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
                 await wire.send(b"abc")
                 assert await wire.answer() == (200, b"abc")
-            await wire.send(POST + expect + b"Content-Length: 3\r\n\r\nabc")
-            assert await wire.answer() == (200, b"abc")  # it had not waited
+            for sent, late in ((b"abc", b""), (b"a", b"bc")):  # it does not wait
+                await wire.send(POST + expect + b"Content-Length: 3\r\n\r\n" + sent)
+                await asyncio.sleep(0.02)
+                await wire.send(late)
+                assert await wire.answer() == (200, b"abc")
             await wire.send(POST + expect + b"Content-Length: 1001\r\n\r\n")
             assert (await wire.rest()).startswith(b"HTTP/1.1 413 ")
 

@@ -45,6 +45,22 @@ def test_a_head_that_trickles_in_is_given_up(run: Run) -> None:
 
 
 @both
+def test_every_head_has_its_own_time(run: Run) -> None:
+    async def main() -> None:
+        async with (
+            serving(limits=Limits(tick_s=0.01, head_s=0.25)) as door,
+            wired(door.port) as wire,
+        ):
+            for _ in range(4):
+                await wire.send(GET[:20])
+                await asyncio.sleep(0.1)
+                await wire.send(GET[20:])
+                assert (await wire.answer())[0] == 200
+
+    run(main())
+
+
+@both
 def test_a_body_that_stops_is_given_up_and_one_that_crawls_too(run: Run) -> None:
     async def main() -> None:
         idle = Limits(tick_s=0.02, body_idle_s=0.1)
