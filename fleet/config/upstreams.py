@@ -41,6 +41,7 @@ class UpstreamConfig:
     models: tuple[str, ...] = ()  # globs; () is any
     script: str = ""  # absolute
     auth: Auth = Auth.BEARER
+    stream_usage: bool = True  # streams of Chat may be asked for what they used
 
     def takes(self, model: str) -> bool:
         """ "" is a model nobody knows yet."""
@@ -97,6 +98,7 @@ class _Entry:
         models = table.texts("models")
         script = table.text("script")
         insecure = table.boolean("insecure", default=False)
+        stream_usage = table.boolean("stream_usage", default=True)
         if written not in list(UpstreamKind):
             table.text("auth")  # without a kind nothing can be said of it
             if written:
@@ -114,6 +116,7 @@ class _Entry:
             models=models,
             script=self._script(kind, script),
             auth=table.choice("auth", auth),
+            stream_usage=stream_usage,
         )
         table.finish()
         return found

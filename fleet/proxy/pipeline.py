@@ -190,6 +190,7 @@ def _body(body: bytes, asked: Asked, provider: Provider, odd: str) -> tuple[byte
         return body, stream, False
     if provider.always_streams and not stream:
         body, stream = chat.with_stream(body), True
-    if stream and asked.endpoint is Endpoint.CHAT and not asked.wants_usage:
+    hides = asked.endpoint is Endpoint.CHAT and not asked.wants_usage
+    if stream and hides and provider.config.stream_usage:
         return chat.with_usage(body), stream, True
     return body, stream, False

@@ -51,6 +51,7 @@ class Plant:
     limits: Limits
     metrics: Metrics
     faults: list[str]
+    tasks: asyncio.TaskGroup
 
     async def listen(self, host: str, port: int) -> Server:
         return await Server.listen(host, port, self.pipeline.accept, limits=self.limits)
@@ -64,7 +65,12 @@ class Plant:
         if path != "/metrics" or exchange.request.method not in ("GET", "HEAD"):
             exchange.reply(Reply(404, PLAIN, b"there is only GET /metrics here\n"))
         else:
-            exchange.reply(Reply(200, ((b"content-type", CONTENT_TYPE),), self.metrics.render()))
+            self.tasks.create_task(self._render(exchange))
+
+    async def _render(self, exchange: Exchange) -> None:
+        """Beside the loop: with hundreds of models it takes 0.1 s."""
+        shown = await asyncio.to_thread(self.metrics.render)
+        exchange.reply(Reply(200, ((b"content-type", CONTENT_TYPE),), shown))
 
     def tick(self) -> None:
         self.flights.tick()
@@ -144,6 +150,7 @@ async def open_plant(
             limits=limits,
             metrics=Metrics(books, rooms.all, _gauges(flights)),
             faults=faults,
+            tasks=tasks,
         )
         await callers.start()
         stack.callback(callers.close)

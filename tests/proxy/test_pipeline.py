@@ -7,6 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fleet.proxy.http.server import Exchange, Server
+from fleet.proxy.wire import Reply
 from fleet.store.traffic import latest_calls, latest_served, totals
 from tests.proxy.running import running
 
@@ -22,6 +24,12 @@ error = 400
 message = "prompt is too long"
 [[rules]]
 text = "hello there"
+"""
+CHAT = """
+[proxy.upstreams.demo]
+kind = "openai"
+url = "http://127.0.0.1:{port}"
+stream_usage = {asks}
 """
 FLEET = '[proxy.upstreams.demo]\nkind = "script"\nscript = "model.toml"\n'
 
@@ -216,5 +224,28 @@ def test_rooms_are_empty_when_nobody_is_there(tmp_path: Path) -> None:
             assert rooms[2].entered == 3
             assert rooms[4].entered == 1  # what is not streamed passes in one piece
             assert len(proxy.plant.flights) == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_streams_are_asked_what_they_used_unless_the_provider_minds(
+    tmp_path: Path, *, asks: bool
+) -> None:
+    came: list[bytes] = []
+
+    def answer(exchange: Exchange) -> None:
+        came.append(exchange.request.body)
+        exchange.reply(Reply(200, ((b"content-type", b"text/event-stream"),), b"data: [DONE]\n\n"))
+
+    async def scenario() -> None:
+        provider = await Server.listen("127.0.0.1", 0, answer)
+        toml = CHAT.format(port=provider.port, asks=str(asks).lower())
+        async with running(tmp_path, toml) as proxy, httpx.AsyncClient() as client:
+            asked = body("hi", stream=True)
+            await client.post(f"{proxy.url}/v1/chat/completions", content=asked)
+            spliced = asked[:-1] + b', "stream_options":{"include_usage":true}}'
+            assert json.loads(came[0]) == json.loads(spliced if asks else asked)
+        await provider.close()
 
     asyncio.run(scenario())
