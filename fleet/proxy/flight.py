@@ -16,7 +16,7 @@ from typing import Protocol
 
 from fleet.core.traffic import Ended
 from fleet.proxy.answer import EVENT_STREAM, Answer, Form, Plan
-from fleet.proxy.dialects.dialect import Sort
+from fleet.proxy.dialects.dialect import Endpoint, Sort
 from fleet.proxy.headers import for_client
 from fleet.proxy.sse import Splitter
 from fleet.proxy.subscriber import Subscriber
@@ -156,7 +156,7 @@ class Flight(Answer):
             sort = judge(event)
             if sort is Sort.CONTENT or sort is Sort.END:
                 content = True
-            elif sort is Sort.USAGE and self.plan.hides_usage:
+            elif sort is Sort.USAGE and self._is_usage_optional:
                 self.hidden.add(len(log))
             elif sort is Sort.ERROR:
                 self._gave_up_within(event)
@@ -165,6 +165,11 @@ class Flight(Answer):
         if content or self.released:
             self.released = len(log)
             self._push()
+
+    @property
+    def _is_usage_optional(self) -> bool:
+        """It was asked for, by us or by who leads: others who are aboard may not want it."""
+        return self.plan.hides_usage or self.plan.asked.wants_usage
 
     def release(self) -> None:
         """The first content is long in coming: let go of what there is, and of a clean status."""
@@ -186,11 +191,20 @@ class Flight(Answer):
         self._finish(Ended.COMPLETE if self.status < 400 else Ended.REFUSED)
 
     def failed(self, failure: Failure) -> None:
+        if self._said_all and failure.fault is not Fault.PROTOCOL and not self.is_over:
+            self._finish(Ended.COMPLETE)  # all that is missing is the word that nothing is
+            return
         self.failure = failure
         if not failure.answered and not self.is_over and self.control.retries(self):
             return
         trouble, what = _told(failure)
         self._give_up(what, trouble)
+
+    @property
+    def _said_all(self) -> bool:
+        """Its last event has come. Gemini has none: after one candidate's end may come another."""
+        is_stream = self.splitter is not None and self.meter.ended
+        return is_stream and self.plan.asked.endpoint is not Endpoint.GENERATE
 
     def cancel(self) -> None:
         """Nobody wants it any more."""

@@ -191,6 +191,8 @@ class Metrics(Collector):
             yield _gauge(gauge.name, gauge.about, (), [((), gauge.read())])
         resident = [((), float(number)) for number in _resident_bytes()]
         yield _gauge("resident_bytes", "Memory of the proxy.", (), resident)
+        files = [((), float(number)) for number in _open_files()]
+        yield _gauge("open_files", "Descriptors of the proxy, sockets among them.", (), files)
         yield _counter("cpu_seconds", "Used by the proxy.", (), [((), time.process_time())])
 
 
@@ -249,3 +251,11 @@ def _resident_bytes() -> list[int]:
     except OSError:
         return []
     return [pages * os.sysconf("SC_PAGE_SIZE")]
+
+
+def _open_files() -> list[int]:
+    """As above. Nobody else may look: our memory is not dumpable."""
+    try:
+        return [len(os.listdir("/proc/self/fd"))]  # noqa: PTH208 - a path object for each
+    except OSError:
+        return []

@@ -18,7 +18,7 @@ from fleet.core.errors import FleetError
 from fleet.core.traffic import Call, Served
 from fleet.store.database import Database, Migration, Row
 
-GROUP_S = 0.02
+GROUP_S = 0.03
 GROUP_ROWS = 1000
 
 USAGE = (
@@ -61,7 +61,8 @@ def _first(db: Database) -> None:
 MIGRATIONS: tuple[Migration, ...] = (_first,)
 _CALL = "INSERT INTO calls VALUES", f"({', '.join('?' * 25)})"
 _SERVED = "INSERT INTO served VALUES", f"(NULL, {', '.join('?' * 23)})"
-AT_ONCE = 64  # rows in a statement: each statement hands Python's lock to the event loop and back
+# Rows in a statement: each statement hands Python's lock to the event loop and back.
+AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
 _used = attrgetter(*USAGE)  # in the order of the columns
 
 
@@ -175,7 +176,7 @@ class CallsWriter:
 def _insert(db: Database, into: str, row: str, rows: list[Row]) -> None:
     """Many rows in few statements, of a few sizes, so that each is prepared once."""
     start = 0
-    for size in (AT_ONCE, 8, 1):
+    for size in AT_ONCE:
         statement = f"{into} {', '.join([row] * size)}"
         while len(rows) - start >= size:
             db.write(statement, list(chain.from_iterable(rows[start : start + size])))

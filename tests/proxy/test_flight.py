@@ -143,6 +143,17 @@ def test_a_stream_that_just_stops_is_not_taken_for_whole() -> None:
     assert t.flight.ended is Ended.CUT
 
 
+def test_a_connection_lost_after_the_last_event_takes_nothing_away() -> None:
+    t = trip()
+    _, streamed = t.board("one")
+    _, plain = t.board("two", stream=False)
+    t.sent.stream(*ANSWER)
+    t.flight.failed(LOST)
+    assert (streamed.body, streamed.ended) == (b"".join(ANSWER), True)
+    assert plain.body == WHOLE
+    assert t.flight.ended is Ended.COMPLETE
+
+
 def test_a_refusal_passes_word_for_word() -> None:
     t = trip()
     _, outlet = t.board()

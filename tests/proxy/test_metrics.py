@@ -123,6 +123,7 @@ def test_gauges_are_read_when_asked() -> None:
 def test_the_process_is_measured() -> None:
     found = read(Metrics(Books(Nowhere()), ()))
     assert 10e6 < total(found, "resident_bytes") < 10e9
+    assert 3 < total(found, "open_files") < 10e3
     assert total(found, "cpu_seconds_total") > 0
 
 

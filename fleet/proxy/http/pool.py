@@ -86,7 +86,7 @@ class Pool:
                 return
             task = self._tasks.create_task(self._connect(call.timeouts.connect))
             self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            task.add_done_callback(self._tried)
 
     async def _connect(self, seconds: float) -> None:
         origin = self._origin
@@ -122,10 +122,10 @@ class Pool:
         if self.waiting:
             call = self.waiting.popleft()
             call.fail(Fault.CONNECT, detail, answered=False, reused=False)
-        if self.waiting:
-            self.loop.call_soon(self._refill)
 
-    def _refill(self) -> None:
+    def _tried(self, task: asyncio.Task[None]) -> None:
+        """Only now is it counted on no more, also by calls that came as it failed."""
+        self._connecting.discard(task)
         if self.waiting:
             self._fill(self.waiting[0])
 

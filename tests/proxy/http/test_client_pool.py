@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import pytest
+
 from fleet.proxy.http.client import Client, ClientLimits, Timeouts
-from fleet.proxy.wire import Fault
+from fleet.proxy.wire import Failure, Fault
 from tests.proxy.http.client_fakes import (
     CHUNKED,
     LIMITS,
@@ -58,6 +60,33 @@ def test_a_call_on_an_idle_connection_is_sent_at_once(run: Run) -> None:
             send(client, port, taker)
             assert client.waiting == 0 and asyncio.all_tasks() == tasks
             assert (await taker.done()).body == b"ok"
+
+    run(main())
+
+
+@both
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_call_that_comes_as_a_connection_fails_has_one_of_its_own(
+    run: Run, at_once: bool
+) -> None:
+    async def main() -> None:
+        with socket.socket() as nobody:  # bound, and never listening
+            nobody.bind(("127.0.0.1", 0))
+            port, second = nobody.getsockname()[1], Taker()
+
+            class First(Taker):
+                def failed(self, failure: Failure) -> None:
+                    super().failed(failure)
+                    if at_once:
+                        send(client, port, second)
+                    else:
+                        asyncio.get_running_loop().call_soon(send, client, port, second)
+
+            async with Client(limits=LIMITS) as client:
+                send(client, port, First())
+                async with asyncio.timeout(2):
+                    failure = (await second.done()).failure
+                assert failure is not None and failure.fault is Fault.CONNECT
 
     run(main())
 
