@@ -13,12 +13,27 @@ class PromptBy(StrEnum):
     STDIN = "stdin"
     ARGUMENT = "argument"  # through {prompt} in the command
     FILE = "file"  # through {prompt_file} in the command
+    MESSAGES = "stream-json"  # as a JSON message on stdin, which stays open for more of them
 
 
 class OutputFormat(StrEnum):
+    """Whose words an agent reports in."""
+
     TEXT = "text"
-    JSONL = "jsonl"
-    STREAM_JSON = "stream-json"
+    JSONL = "jsonl"  # as our own `mini`
+    CLAUDE = "claude"
+    CODEX = "codex"
+    OPENCODE = "opencode"
+    GEMINI = "gemini"
+    QWEN = "qwen"
+
+
+class SteerBy(StrEnum):
+    """How a note of the user reaches an agent at work."""
+
+    PROXY = "proxy"  # within what it next asks its model
+    STDIN = "stdin"  # as a message: only with PromptBy.MESSAGES
+    NONE = "none"
 
 
 class Api(StrEnum):
@@ -43,9 +58,16 @@ class Profile:
         default_factory=dict
     )  # written into the private HOME, filled in
     output: OutputFormat = OutputFormat.TEXT
+    resume: tuple[str, ...] = ()  # goes on with {session}; (): a new attempt starts afresh
+    steer: SteerBy = SteerBy.PROXY
     model: str = ""
     stop_signal: str = "TERM"
     stop_grace_s: float = 10.0
     success_exit: tuple[int, ...] | None = None  # None: the diff and the gate decide, not the code
     source: str = ""
     folder: str = ""  # where the profile lies, for {agents}
+
+    @property
+    def names_session(self) -> bool:
+        """The agent is told which id its session is to have; else it tells us."""
+        return any("{session}" in word for word in self.command)

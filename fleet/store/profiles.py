@@ -17,13 +17,23 @@ from pathlib import Path
 
 from fleet.config import ALWAYS_SECRET
 from fleet.core.errors import Problem
-from fleet.core.profile import Api, OutputFormat, Profile, PromptBy
+from fleet.core.profile import Api, OutputFormat, Profile, PromptBy, SteerBy
 from fleet.core.table import Table, did_you_mean, in_order, shown
 from fleet.core.toml import Document, parse
 from fleet.store.taskfiles import contents
 
 PLACEHOLDERS = frozenset(
-    {"prompt", "prompt_file", "workspace", "model", "python", "agents", "task", "attempt"}
+    {
+        "agents",
+        "attempt",
+        "model",
+        "prompt",
+        "prompt_file",
+        "python",
+        "session",
+        "task",
+        "workspace",
+    }
 )
 SECRET = frozenset({"proxy", "token"})  # everybody on the machine can read a command line
 IN_FILES = frozenset({"workspace", "model"}) | SECRET  # other braces in a file are its own
@@ -72,12 +82,12 @@ def load(shipped: Path, own: Path, secrets: Collection[str] = ALWAYS_SECRET) -> 
     return Profiles(by_name=by_name, problems=in_order(problems))
 
 
-def fill(profile: Profile, **values: str) -> tuple[str, ...]:
+def fill(profile: Profile, *, resume: bool = False, **values: str) -> tuple[str, ...]:
     """The words to start. Without a model, the word that asks for it is left out, and so is the
     option right before a lone `{model}`."""
     words: list[str] = []
     before = ""
-    for word in profile.command:
+    for word in profile.resume if resume else profile.command:
         if "{model}" in word and not values.get("model"):
             if word == "{model}" and before.startswith("-"):
                 words.pop()
@@ -146,6 +156,8 @@ def _profile(
         ),
         files=table.mapping("files", wrong=_wrong_place),
         output=table.choice("output", OutputFormat.TEXT),
+        resume=table.texts("resume"),
+        steer=table.choice("steer", SteerBy.PROXY),
         model=table.text("model", limit=200),
         stop_signal=stop.choice("signal", StopSignal.TERM),
         stop_grace_s=stop.seconds("grace", 10.0, high=600.0),
@@ -164,7 +176,7 @@ def _profile(
 
 
 def _wrong_placeholders(profile: Profile) -> Iterator[tuple[str, str, str]]:
-    in_command = _placeholders(profile.command)
+    in_command = _placeholders((*profile.command, *profile.resume))
     in_env = _placeholders(profile.env.values())
     in_files = _placeholders(profile.files.values())
     for key, used, known in (
@@ -175,6 +187,11 @@ def _wrong_placeholders(profile: Profile) -> Iterator[tuple[str, str, str]]:
             if name not in PLACEHOLDERS | SECRET:
                 yield key, f"unknown placeholder {{{name}}}", did_you_mean(name, known)
     yield from _misplaced_secrets(profile, in_command, {"env": in_env, "files": in_files})
+    if profile.resume and "session" not in _placeholders(profile.resume):
+        yield "resume", "resume names no {session}", "it is the id of what is to go on"
+    if (profile.steer is SteerBy.STDIN) != (profile.prompt is PromptBy.MESSAGES):
+        what = f'steer = "{SteerBy.STDIN}" and prompt = "{PromptBy.MESSAGES}" need each other'
+        yield "steer", what, "set both, or neither"
     if "prompt" in in_env:
         yield (
             "env",

@@ -15,7 +15,7 @@ command = ["tool", "--model", "{model}", "--cd={workspace}", "{prompt}"]
 prompt = "argument"
 pass_env = ["TOOL_TOKEN"]
 api = ["openai", "anthropic", "openai"]
-output = "stream-json"
+output = "claude"
 model = "large"
 success_exit = [0, 3]
 
@@ -53,7 +53,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         pass_env=("TOOL_TOKEN",),
         api=(Api.OPENAI, Api.ANTHROPIC),
         files={".tool/config.json": '{"model": "x"}'},
-        output=OutputFormat.STREAM_JSON,
+        output=OutputFormat.CLAUDE,
         model="large",
         stop_signal="INT",
         stop_grace_s=20.0,
