@@ -33,6 +33,7 @@ from fleet.store.claims import Held, hold
 from fleet.store.taskfiles import fingerprint
 from fleet.wiring import Fleet
 from fleet.worker.preflight import take_tasks
+from fleet.worker.workspace import sweep
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class Coordinator:
         run = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         controls.set("run", run)
         controls.set("coordinator", json.dumps({"host": me.host, "pid": me.pid, "run": run}))
+        sweep(self._fleet)
         forget(self._fleet.config.proxy.secret_names())  # the proxy's environment has been made
         hide()
         become_subreaper()  # what a killed worker leaves comes to us, and can be swept

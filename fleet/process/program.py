@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from fleet.process.identity import start_time
+from fleet.process.inbox import Inbox
 from fleet.process.kernel import await_exit, open_pidfd, tied_to_us
 from fleet.process.transcript import Transcript, plain
 from fleet.process.tree import ATTEMPT_MARK, bury_orphans, kill_tree
@@ -39,7 +40,7 @@ class Program:
         popen: subprocess.Popen[bytes],
         *,
         mark: str,
-        stdin: bytes,
+        inbox: Inbox,
         log: Transcript,
         on_output: OnOutput | None,
     ) -> None:
@@ -48,7 +49,8 @@ class Program:
         self.exited = False
         self._popen = popen
         self._mark = mark
-        self._ahead = memoryview(stdin)
+        self._inbox = inbox
+        self._feeding = False  # stdin is waited for
         self._log = log
         self._on_output = on_output
         self._last = b""
@@ -60,7 +62,6 @@ class Program:
     def __enter__(self) -> Self:
         if self._popen.stdin is not None:
             os.set_blocking(self._popen.stdin.fileno(), False)
-            self._selector.register(self._popen.stdin, selectors.EVENT_WRITE, self._feed)
         assert self._popen.stdout is not None
         os.set_blocking(self._popen.stdout.fileno(), False)
         self._selector.register(self._popen.stdout, selectors.EVENT_READ, self._pump)
@@ -93,6 +94,7 @@ class Program:
     def turn(self, timeout_s: float) -> bool:
         """Wait for something to happen and move what there is to move. Whether it spoke."""
         before = self._log.total
+        self._look_into_inbox()
         for key, _ in self._selector.select(max(0.0, timeout_s)):
             key.data()
         if self._pidfd is None:
@@ -158,17 +160,29 @@ class Program:
         if self._on_output is not None:
             self._on_output(data)
 
+    def _look_into_inbox(self) -> None:
+        """Wait for its stdin while there is something to write; close it when there never will."""
+        stdin = self._popen.stdin
+        if stdin is None or stdin.closed:
+            return
+        waits = bool(self._inbox.peek(1))
+        if waits and not self._feeding:
+            self._selector.register(stdin, selectors.EVENT_WRITE, self._feed)
+        elif self._feeding and not waits:
+            self._selector.unregister(stdin)
+        self._feeding = waits
+        if self._inbox.is_over:
+            stdin.close()
+
     def _feed(self) -> None:
         assert self._popen.stdin is not None
         try:
-            written = os.write(self._popen.stdin.fileno(), self._ahead[:PIECE])
+            self._inbox.taken(os.write(self._popen.stdin.fileno(), self._inbox.peek(PIECE)))
         except BlockingIOError:
             return
         except BrokenPipeError:
-            written = len(self._ahead)  # it does not want to know
-        self._ahead = self._ahead[written:]
-        if not self._ahead:
-            self._hang_up(self._popen.stdin)
+            self._inbox.refused()
+        self._look_into_inbox()
 
     def _note_exit(self) -> None:
         """Learn how it ended without reaping it."""
@@ -211,7 +225,7 @@ def start(
     cwd: Path,
     env: Mapping[str, str],
     mark: str,
-    stdin: bytes,
+    inbox: Inbox,
     log: Transcript,
     on_output: OnOutput | None,
     rlimits: Mapping[int, int],
@@ -223,7 +237,7 @@ def start(
         argv,
         cwd=cwd,
         env={**env, ATTEMPT_MARK: mark},
-        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+        stdin=subprocess.PIPE if inbox.is_wanted else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         bufsize=0,
@@ -231,7 +245,7 @@ def start(
         preexec_fn=tied_to_us(rlimits),  # noqa: PLW1509 - we have one thread: see there
     )
     try:
-        return Program(popen, mark=mark, stdin=stdin, log=log, on_output=on_output)
+        return Program(popen, mark=mark, inbox=inbox, log=log, on_output=on_output)
     except BaseException:
         with popen:
             popen.kill()

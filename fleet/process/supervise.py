@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fleet.process.inbox import Inbox
 from fleet.process.program import Program, start
 from fleet.process.transcript import Transcript
 
@@ -70,7 +71,7 @@ def supervise(
     cwd: Path,
     env: Mapping[str, str],
     mark: str,
-    stdin: bytes = b"",
+    stdin: bytes | Inbox = b"",
     transcript: Path,
     wall_s: float,
     stall_s: float | None,
@@ -83,6 +84,7 @@ def supervise(
 ) -> Ended:
     """Run `argv` with `env` and the mark of its attempt, until it ends or must.
 
+    Of an `Inbox` more may be put in from `should_stop` and `on_output`, which are called here.
     When `stall_s` have passed without output, `moved` is asked whether there was other progress.
     """
     rules = _Rules(
@@ -100,7 +102,7 @@ def supervise(
                 cwd=cwd,
                 env=env,
                 mark=mark,
-                stdin=stdin,
+                inbox=stdin if isinstance(stdin, Inbox) else Inbox(stdin),
                 log=log,
                 on_output=on_output,
                 rlimits=rlimits or {},

@@ -82,12 +82,21 @@ def load(shipped: Path, own: Path, secrets: Collection[str] = ALWAYS_SECRET) -> 
     return Profiles(by_name=by_name, problems=in_order(problems))
 
 
-def fill(profile: Profile, *, resume: bool = False, **values: str) -> tuple[str, ...]:
+def fill(profile: Profile, **values: str) -> tuple[str, ...]:
     """The words to start. Without a model, the word that asks for it is left out, and so is the
     option right before a lone `{model}`."""
+    return _words(profile.command, profile, values)
+
+
+def fill_resume(profile: Profile, **values: str) -> tuple[str, ...]:
+    """The words to go on with."""
+    return _words(profile.resume, profile, values)
+
+
+def _words(command: Iterable[str], profile: Profile, values: Mapping[str, str]) -> tuple[str, ...]:
     words: list[str] = []
     before = ""
-    for word in profile.resume if resume else profile.command:
+    for word in command:
         if "{model}" in word and not values.get("model"):
             if word == "{model}" and before.startswith("-"):
                 words.pop()

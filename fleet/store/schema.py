@@ -61,4 +61,14 @@ def _tokens(db: Database) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _tokens)
+def _sessions(db: Database) -> None:
+    db.write(
+        """CREATE TABLE sessions(
+            task TEXT NOT NULL, epoch INTEGER NOT NULL, agent TEXT NOT NULL,
+            rooms INTEGER NOT NULL, base TEXT NOT NULL, session TEXT NOT NULL,
+            PRIMARY KEY(task, epoch)
+        ) WITHOUT ROWID"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _tokens, _sessions)

@@ -9,31 +9,27 @@ from pathlib import Path
 
 from fleet.core.attempt import Claim
 from fleet.core.event import Event, Kind
-from fleet.core.profile import Profile, PromptBy
+from fleet.core.profile import Profile
+from fleet.core.story import Story
 from fleet.gate.cleanroom import Caller
 from fleet.process.supervise import Ended, supervise
 from fleet.store import events
 from fleet.store.files import write_private
-from fleet.store.profiles import env_of, files_of, fill
+from fleet.store.profiles import env_of, files_of, fill, fill_resume
 from fleet.wiring import Fleet
 from fleet.worker.access import open_access
-from fleet.worker.workspace import Rooms
+from fleet.worker.conversation import Conversation
+from fleet.worker.place import Place
 
 FILES_LOOKED_AT = 20_000  # when asking whether a quiet agent has changed anything
 
 
 def run_agent(
-    fleet: Fleet,
-    claim: Claim,
-    profile: Profile,
-    rooms: Rooms,
-    base: str,
-    prompt: str,
-    by: Caller,
-) -> Ended:
+    fleet: Fleet, claim: Claim, profile: Profile, place: Place, prompt: str, by: Caller
+) -> tuple[Ended, Story]:
     """Run it in its workspace with an environment of our making, until it ends or must."""
-    task = claim.task
-    place = fleet.environments.ensure(base, by)
+    task, rooms = claim.task, place.rooms
+    tools = fleet.environments.ensure(place.base, by)
     prompt_file = fleet.layout.attempt(task.id, claim.epoch) / "prompt.md"
     access = open_access(fleet, claim, profile, by)
     values = {
@@ -43,11 +39,12 @@ def run_agent(
         "model": task.model or profile.model,
         "task": task.id,
         "attempt": claim.key,
+        "session": place.session,
     }
     for name, content in files_of(profile, **values, **access.values).items():
         write_private(rooms.home / name, content.encode())
     env = {
-        **fleet.agent_environment(rooms.home, rooms.tmp, place),
+        **fleet.agent_environment(rooms.home, rooms.tmp, tools),
         **fleet.config.env.passed(profile.pass_env),
         **access.env(profile.api),
         **env_of(profile, **values, **access.values),
@@ -55,13 +52,13 @@ def run_agent(
         "FLEET_EPOCH": str(claim.epoch),
         "FLEET_ATTEMPT_NUMBER": str(claim.attempt),
     }
-    watch = _Watch(rooms.work)
+    watch, talk = _Watch(rooms.work), Conversation(fleet, claim, profile, prompt)
     ended = supervise(
-        fill(profile, **values),
+        (fill_resume if place.resumes else fill)(profile, **values),
         cwd=rooms.work,
         env=env,
         mark=by.mark,
-        stdin=prompt.encode() if profile.prompt is PromptBy.STDIN else b"",
+        stdin=talk.inbox,
         transcript=fleet.layout.transcript(task.id, claim.epoch),
         wall_s=task.timeout_s or fleet.config.fleet.timeout_s,
         stall_s=fleet.config.fleet.no_progress_s,
@@ -69,8 +66,9 @@ def run_agent(
         grace_s=profile.stop_grace_s,
         should_stop=by.stopped,
         moved=watch.moved,
+        on_output=talk.hear,
     )
-    ended = access.hushed(ended)
+    ended, story = access.hushed(ended), talk.end()
     events.emit(
         fleet.db,
         Event(
@@ -84,7 +82,7 @@ def run_agent(
             number=round(ended.seconds, 3),
         ),
     )
-    return ended
+    return ended, story
 
 
 class _Watch:

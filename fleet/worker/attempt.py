@@ -16,17 +16,19 @@ from fleet.core.attempt import Claim, Outcome
 from fleet.core.event import Event, Kind
 from fleet.core.profile import Profile
 from fleet.core.report import GateReport, Verdict
+from fleet.core.story import Story
 from fleet.gate.candidate import Candidate, build
 from fleet.gate.cleanroom import Caller, Interrupted
 from fleet.gate.codec import report_as_json
 from fleet.process.supervise import End, Ended
 from fleet.repo.harvest import Harvest
-from fleet.store import events
+from fleet.store import events, sessions
 from fleet.store.files import write_private
 from fleet.wiring import Fleet, proven_commit
 from fleet.worker.agent import run_agent
-from fleet.worker.prompt import Earlier, write
-from fleet.worker.workspace import harvest_work, open_rooms
+from fleet.worker.place import Place, open_place
+from fleet.worker.prompt import GO_ON, Earlier, write
+from fleet.worker.workspace import harvest_work
 
 Stopped = Callable[[], str | None]
 
@@ -56,17 +58,16 @@ def carry_out(fleet: Fleet, claim: Claim, profile: Profile, stopped: Stopped) ->
 
 
 def _carry_out(fleet: Fleet, claim: Claim, profile: Profile, by: Caller) -> Result:
-    rooms = open_rooms(fleet, claim)
-    base = fleet.take_tip()
+    tip = fleet.take_tip()
     if claim.harvested:
         head = claim.harvested  # its worker died after the agent had ended: no second agent run
-        fleet.ledger.running(claim, agent=profile.name, base=base, now=time.time())
+        fleet.ledger.running(claim, agent=profile.name, base=tip, now=time.time())
     else:
-        rooms.prepare(fleet, claim, base)
-        fleet.ledger.running(claim, agent=profile.name, base=base, now=time.time())
-        ended = run_agent(fleet, claim, profile, rooms, base, _prompt(fleet, claim), by)
-        work = harvest_work(fleet, claim, rooms, base=base, agent=profile.name)
-        failed = _agent_failed(profile, ended, work)
+        place = open_place(fleet, claim, profile, tip)
+        fleet.ledger.running(claim, agent=profile.name, base=place.base, now=time.time())
+        ended, story = _work(fleet, claim, profile, place, by)
+        work = harvest_work(fleet, claim, place.rooms, base=place.base, agent=profile.name)
+        failed = _agent_failed(profile, ended, story, work)
         if failed is not None:
             return failed
         head = work.head
@@ -74,20 +75,50 @@ def _carry_out(fleet: Fleet, claim: Claim, profile: Profile, by: Caller) -> Resu
     return _prove(fleet, claim, head, by)
 
 
-def _prompt(fleet: Fleet, claim: Claim) -> str:
+def _work(
+    fleet: Fleet, claim: Claim, profile: Profile, place: Place, by: Caller
+) -> tuple[Ended, Story]:
+    """The agent's run; a second one if its program knows nothing of the session it is to take up,
+    as one that was killed before its first turn."""
+    ended, story = _run(fleet, claim, profile, place, by)
+    knew_nothing = ended.end is End.EXITED and ended.code != 0 and not story.turns
+    if place.resumes and knew_nothing:
+        ended, story = _run(fleet, claim, profile, place.afresh(profile), by)
+    return ended, story
+
+
+def _run(
+    fleet: Fleet, claim: Claim, profile: Profile, place: Place, by: Caller
+) -> tuple[Ended, Story]:
+    sessions.begin(
+        fleet.db,
+        claim,
+        agent=profile.name,
+        rooms=place.epoch,
+        base=place.base,
+        id_=place.session,
+    )
+    return run_agent(fleet, claim, profile, place, _prompt(fleet, claim, place), by)
+
+
+def _prompt(fleet: Fleet, claim: Claim, place: Place) -> str:
     outcome, reason, findings = fleet.ledger.last_findings(claim.task.id)
     text = write(
         claim.task,
         checks=fleet.config.gate.commands,
         earlier=Earlier(outcome=outcome, reason=reason, findings=findings),
+        interrupted=place.goes_on,
     )
+    if place.resumes:
+        text = GO_ON
     write_private(_folder(fleet, claim) / "prompt.md", text.encode())
     return text
 
 
-def _agent_failed(profile: Profile, ended: Ended, work: Harvest) -> Result | None:
+def _agent_failed(profile: Profile, ended: Ended, story: Story, work: Harvest) -> Result | None:
     """What the way it ended, and the difference it made, say about it. None: on to the gate."""
-    said = f": {ended.last_line}" if ended.last_line else ""
+    words = story.error or story.said or ended.last_line
+    said = f": {words}" if words else ""
     match ended.end:
         case End.NOT_STARTED:
             why = f"agent {profile.name!r} cannot be started: {ended.reason}"
@@ -105,7 +136,7 @@ def _agent_failed(profile: Profile, ended: Ended, work: Harvest) -> Result | Non
         return Result(outcome=Outcome.CRASHED, reason=f"the agent ended with {how}{said}")
     if work.changed:
         return None  # exit codes prove nothing: the gate decides
-    if ended.end is End.EXITED and ended.code == 0:
+    if ended.end is End.EXITED and ended.code == 0 and not story.error:
         return Result(outcome=Outcome.REFUSED, reason=f"the agent changed nothing{said}")
     return Result(
         outcome=Outcome.CRASHED, reason=f"the agent ended with {how} and changed nothing{said}"

@@ -27,7 +27,8 @@ from fleet.store.profiles import missing_program
 from fleet.wiring import Fleet
 from fleet.worker.attempt import Result, carry_out
 from fleet.worker.claiming import Claimer, Taken
-from fleet.worker.workspace import close, open_rooms, salvage
+from fleet.worker.place import close_place
+from fleet.worker.workspace import salvage
 
 log = logging.getLogger(__name__)
 
@@ -94,15 +95,17 @@ class Worker:
         """One attempt under its lock, and what becomes of it."""
         claim = taken.claim
         self._why = None
+        keep = False
         with taken.lock:
             try:
                 result = self._carry_out(claim)
                 if result.outcome is not None:
-                    self._record(claim, result, result.outcome)
+                    keep = self._record(claim, result, result.outcome)
             except StaleError as stale:
                 log.warning("dropped: %s", stale)
                 self._sweep(claim.task.id, claim.epoch)
-        close(self._fleet, open_rooms(self._fleet, claim))
+            if not keep:
+                close_place(self._fleet, claim)
 
     def _carry_out(self, claim: Claim) -> Result:
         try:
@@ -115,7 +118,8 @@ class Worker:
                 outcome=Outcome.ABANDONED, reason=str(error), give_back=True, fault=str(error)
             )
 
-    def _record(self, claim: Claim, result: Result, outcome: Outcome) -> None:
+    def _record(self, claim: Claim, result: Result, outcome: Outcome) -> bool:
+        """Whether the next attempt may go on where this one was stopped."""
         step = self._fleet.ledger.ended(
             claim.task.id,
             claim.epoch,
@@ -130,6 +134,7 @@ class Worker:
         fault = result.fault or self._start_fault(claim, result.not_started)
         if fault:
             control.fault(self._fleet.controls, fault, now=time.time())
+        return outcome is Outcome.ABANDONED and step.state is TaskState.PENDING
 
     def _start_fault(self, claim: Claim, not_started: str) -> str:
         """A program that is missing is at fault at once, any other failed start the third time

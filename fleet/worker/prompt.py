@@ -27,6 +27,18 @@ decide, and do the work.
 """
 
 
+GO_ON = """\
+You were interrupted while you worked on this task. Your workspace is as you left it, but for
+commands that were running: those have been ended. Look where you stopped, and go on from there.
+"""
+INTERRUPTED = """\
+## What is there already
+
+Somebody began with this task and was interrupted. What they did is in your workspace, committed or
+not: look at it first, keep what is good, and finish the task.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
     """How the attempt before this one went."""
@@ -36,7 +48,9 @@ class Earlier:
     findings: tuple[str, ...] = ()
 
 
-def write(task: Task, *, checks: tuple[str, ...], earlier: Earlier) -> str:
+def write(
+    task: Task, *, checks: tuple[str, ...], earlier: Earlier, interrupted: bool = False
+) -> str:
     """The whole prompt of one attempt."""
     parts = [RULES, f"The checks: {'; '.join((*checks, *task.gate))}.\n"]
     if task.paths:
@@ -46,6 +60,8 @@ def write(task: Task, *, checks: tuple[str, ...], earlier: Earlier) -> str:
     parts.append(f"## Your task\n\n{task.prompt.strip()}\n")
     if earlier.outcome is not None:
         parts.append(_before(earlier))
+    if interrupted:
+        parts.append(INTERRUPTED)
     return "\n".join(parts)
 
 

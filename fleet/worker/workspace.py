@@ -10,7 +10,7 @@ from fleet.core.attempt import Claim
 from fleet.core.event import Event, Kind
 from fleet.repo import workspace
 from fleet.repo.harvest import Harvest, Signature, Where, harvest
-from fleet.store import events
+from fleet.store import events, sessions
 from fleet.wiring import AUTHOR_EMAIL, Fleet
 
 BUNDLE_FILES = 10  # an agent's commits may take this many times the largest file allowed
@@ -57,9 +57,14 @@ class Rooms:
         )
         workspace.include_ignored(fleet.layout.top, self.work)
 
+    def unlock(self) -> None:
+        """A git that was killed has left its locks; whoever held them is dead."""
+        for lock in (self.work / ".git").glob("*.lock"):
+            lock.unlink(missing_ok=True)
 
-def open_rooms(fleet: Fleet, claim: Claim) -> Rooms:
-    return Rooms(root=fleet.layout.workspace(claim.task.id, claim.epoch))
+
+def open_rooms(fleet: Fleet, task: str, epoch: int) -> Rooms:
+    return Rooms(root=fleet.layout.workspace(task, epoch))
 
 
 def harvest_work(fleet: Fleet, claim: Claim, rooms: Rooms, *, base: str, agent: str) -> Harvest:
@@ -76,8 +81,9 @@ def harvest_work(fleet: Fleet, claim: Claim, rooms: Rooms, *, base: str, agent: 
 
 
 def salvage(fleet: Fleet, task: str, epoch: int) -> None:
-    """Keep what a dead attempt made: its commits and its uncommitted files, under a ref."""
-    rooms = Rooms(root=fleet.layout.workspace(task, epoch))
+    """Keep what a dead attempt made: its commits and its uncommitted files, under a ref. Its
+    folders stay if the next attempt can go on in them."""
+    rooms = open_rooms(fleet, task, sessions.rooms_of(fleet.db, task, epoch) or epoch)
     base = fleet.attempt_base(task, epoch)
     if base and (rooms.work / ".git").is_dir() and fleet.hub.has(base):
         kept = _harvest(
@@ -93,13 +99,21 @@ def salvage(fleet: Fleet, task: str, epoch: int) -> None:
                 fleet.db,
                 Event(kind=Kind.SALVAGED, at=time.time(), task=task, epoch=epoch, commit=kept.head),
             )
-    close(fleet, rooms)
+    if sessions.find(fleet.db, task, epoch) is None:
+        close(fleet, rooms)
 
 
 def close(fleet: Fleet, rooms: Rooms) -> None:
     """Remove the folders; what the agent made is in the hub by now."""
     if rooms.root.exists() and not fleet.config.workspace.keep:
         workspace.remove(rooms.root, beneath=fleet.layout.workspaces)
+
+
+def sweep(fleet: Fleet) -> None:
+    """Remove what was kept for attempts that will not come: their tasks have ended."""
+    for left in list(sessions.of_ended_tasks(fleet.db)):
+        close(fleet, open_rooms(fleet, left.task, left.rooms))
+        sessions.forget(fleet.db, left.task, left.rooms)
 
 
 def _harvest(

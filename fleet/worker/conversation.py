@@ -1,0 +1,48 @@
+"""What passes between an agent at work and us: the prompt and notes to it, its words from it."""
+
+from __future__ import annotations
+
+import json
+
+from fleet.core.attempt import Claim
+from fleet.core.profile import Profile, PromptBy
+from fleet.core.story import Story
+from fleet.process.inbox import Inbox
+from fleet.store import sessions
+from fleet.wiring import Fleet
+from fleet.worker.story import listener
+
+
+class Conversation:
+    """Of one run of one program. Writes the id of its session down as soon as it is told."""
+
+    def __init__(self, fleet: Fleet, claim: Claim, profile: Profile, prompt: str) -> None:
+        self._fleet = fleet
+        self._claim = claim
+        self._listener = listener(profile.output)
+        self._session = ""
+        self._by_messages = profile.prompt is PromptBy.MESSAGES
+        if self._by_messages:
+            self.inbox = Inbox(message(prompt), stays_open=True)
+        else:
+            self.inbox = Inbox(prompt.encode() if profile.prompt is PromptBy.STDIN else b"")
+
+    def hear(self, data: bytes) -> None:
+        if self._listener is None:
+            return
+        self._listener.hear(data)
+        story = self._listener.story
+        if story.session != self._session:
+            self._session = story.session
+            sessions.name(self._fleet.db, self._claim, story.session)
+        if story.ended:
+            self.inbox.close()  # it has no question left, and waits for nothing but more work
+
+    def end(self) -> Story:
+        return self._listener.finish() if self._listener is not None else Story()
+
+
+def message(text: str) -> bytes:
+    """One of the user's, as agents that take messages on stdin want it."""
+    told = {"type": "user", "message": {"role": "user", "content": text}}
+    return json.dumps(told, ensure_ascii=False).encode() + b"\n"
