@@ -13,12 +13,17 @@ from fleet.core.errors import Exit
 def doctor(
     *,
     audit: Annotated[bool, typer.Option("--audit", help="Check ledger and refs offline.")] = False,
+    agents: Annotated[
+        bool, typer.Option("--agents", help="Try the agents of the tasks out, as `agent check`.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Say what is there, what is missing, and what to do about it. Exit code 1 if anything is."""
     from fleet.cli import examination
 
     findings = list(examination.audited() if audit else examination.examined())
+    if agents:
+        findings += examination.tried()
     if as_json:
         say_json([{"ok": ok, "what": what} for ok, what in findings])
     else:

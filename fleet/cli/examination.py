@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from fleet.repo.branch import Target
 from fleet.repo.git import locate, require_version
 from fleet.store import proxyfile
 from fleet.store.profiles import missing_program
+from fleet.trial import Trial, Verdict
 from fleet.wiring import open_fleet
 from fleet.worker.preflight import models_lacking
 
@@ -33,6 +35,19 @@ def audited() -> Iterator[Finding]:
     if not breaches:
         counts = fleet.roster.counts()
         yield True, f"A1 to A6 hold over {counts.total} tasks, {counts.merged} of them landed"
+
+
+def tried() -> Iterator[Finding]:
+    """The agents of the tasks, each at work on a scratch repository."""
+    seen = view()
+    used = {task.agent or seen.config.fleet.agent for task in seen.files.tasks}
+    for name, profile in sorted(seen.profiles().items()):
+        if name in used:
+            with tempfile.TemporaryDirectory(prefix="fleet-trial-") as folder:
+                trial = Trial(profile, {**os.environ, "PATH": seen.config.env.path}, Path(folder))
+                for found in trial.findings():
+                    well = found.verdict is not Verdict.FAILS
+                    yield well, f"agent {name}: {found.part} {found.verdict}: {found.what}"
 
 
 def examined() -> Iterator[Finding]:

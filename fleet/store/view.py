@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.core.attempt import Attempt, Outcome
+from fleet.core.attempt import Attempt, Outcome, Owner
 from fleet.core.errors import UsageError
 from fleet.core.state import TaskView
 from fleet.core.task import TaskId
@@ -106,3 +106,22 @@ def _int(value: object) -> int:
 def _float(value: object) -> float:
     assert isinstance(value, (int, float))
     return float(value)
+
+
+def owner_of(db: Database, task: TaskId) -> Owner | None:
+    """The process that holds, or held last, a task."""
+    row = db.one(
+        "SELECT host, boot_id, pid, started, worker FROM attempts WHERE task = ? "
+        "ORDER BY epoch DESC LIMIT 1",
+        (task,),
+    )
+    if row is None:
+        return None
+    host, boot_id, pid, started, worker = row
+    return Owner(
+        host=str(host),
+        boot_id=str(boot_id),
+        pid=_int(pid),
+        started=_int(started),
+        worker=str(worker),
+    )
