@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import fleet
-from fleet.cli import agent, doctor, log, orders, proxy, run, start, status, task
+from fleet.cli import agent, doctor, log, orders, proxy, run, start, status, steer, task
 from fleet.core.errors import Exit, FleetError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("status")(status.status)
 app.command("pause")(orders.pause)
 app.command("resume")(orders.resume)
 app.command("stop")(orders.stop)
+app.command("steer")(steer.steer)
 app.command("log")(log.log)
 app.command("doctor")(doctor.doctor)
 app.add_typer(task.app, name="task")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleet.core.attempt import Outcome, attempt_key
+from fleet.core.note import Note
 from fleet.core.task import TaskId
 
 # After one of these an agent must think anew: it may not be given the answers that led there.
@@ -30,6 +31,7 @@ class Caller:
     priority: int = 1  # its task's: 0 is the most urgent
     verdicts: int = 0  # earlier attempts at the task that ended in one
     key: str  # names it in rows, logs and hashes
+    notes: tuple[Note, ...] = ()  # to be put into its conversations
 
     @staticmethod
     def key_of(task: TaskId, epoch: int, digest: str) -> str:

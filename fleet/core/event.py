@@ -27,6 +27,7 @@ class Kind(StrEnum):
     TASK_CHANGED = "task-changed"
     CLAIMED = "claimed"
     RUNNING = "running"
+    NOTED = "noted"  # a person told the agent something
     AGENT_ENDED = "agent-ended"
     HARVESTED = "harvested"
     GATED = "gated"

@@ -6,10 +6,11 @@ kept. What of a body counts is `digest`'s to say; of the headers only those name
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 
-from fleet.proxy.dialects.dialect import Asked, Dialect, Endpoint
+from fleet.proxy.dialects.dialect import Asked, Dialect, Endpoint, Members
 from fleet.proxy.digest import digests, members_of
 from fleet.proxy.wire import Headers
 
@@ -28,6 +29,7 @@ TELLING = frozenset(
 )
 _CACHING = frozenset({Endpoint.MESSAGES, Endpoint.CHAT})  # where a provider keeps prefixes
 _MOST_HEADERS = 256  # sets of them remembered; real clients send a handful
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Seen:
     digest: bytes = b""
     prefix: bytes = b""  # the digest of its cacheable prefix, if that is marked and long enough
     reason: str = ""  # why it shares no answer; "" when it may
+    tools: bool = False  # it offers the model some
 
 
 _Known = tuple[str, str, Dialect, Seen]  # where it was seen, and what
@@ -58,7 +61,7 @@ class Fingerprints:
 
     def look(self, dialect: Dialect, path: str, query: str, body: bytes) -> Seen:
         if len(body) > self._largest:
-            asked = dialect.ask(path, query, members_of(body) or {})
+            asked = dialect.ask(path, query, members_of(body) or _legible(body) or {})
             return Seen(asked, reason="large")
         whole = sha256(body).digest()
         known = self._young.get(whole)
@@ -116,9 +119,26 @@ def in_order(headers: Headers) -> Headers:
 
 def _look(dialect: Dialect, path: str, query: str, body: bytes) -> Seen:
     members = members_of(body)
-    if members is None:
-        return Seen(dialect.ask(path, query, {}), reason="not-json")
-    asked = dialect.ask(path, query, members)
     place = path.rpartition(":")[0] or path  # Gemini's last word says how the answer is to be sent
+    if members is None:
+        members = _legible(body)
+        if members is None:
+            return Seen(dialect.ask(path, query, {}), reason="not-json")
+        asked = dialect.ask(path, query, members)
+        found = digests(dialect.name, place, body, {}, has_prefix=False)
+        return Seen(asked, *found, tools=offers_tools(members))
+    asked = dialect.ask(path, query, members)
     has_prefix = asked.endpoint in _CACHING
-    return Seen(asked, *digests(dialect.name, place, body, members, has_prefix=has_prefix))
+    found = digests(dialect.name, place, body, members, has_prefix=has_prefix)
+    return Seen(asked, *found, tools=offers_tools(members))
+
+
+def offers_tools(members: Members) -> bool:
+    return len(members.get("tools", b"")) > len(b"null")
+
+
+def _legible(body: bytes) -> Members | None:
+    """To see what is asked in a body with half a surrogate pair: JSON, but not to our reader.
+    Clients write it where they cut a text within an emoji. Its texts are not what was sent."""
+    copy, halves = _SURROGATE.subn(rb"\\ufffd", body)
+    return members_of(copy) if halves else None

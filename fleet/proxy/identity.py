@@ -1,4 +1,4 @@
-"""Whose request this is: from a token to the attempt that was given it.
+"""Whose request this is: from a token to the attempt that was given it, and the notes for it.
 
 The loop asks a dictionary. A thread with a read-only connection of its own keeps that dictionary
 as new as the ledger, so SQLite never blocks the loop. A token the dictionary does not know yet is
@@ -12,13 +12,16 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVarTuple
 
 from fleet.core.caller import Caller
+from fleet.core.note import Via
 from fleet.proxy.headers import CREDENTIALS
 from fleet.proxy.wire import Headers
 from fleet.store.database import Database
+from fleet.store.notes import of_live_attempts
 from fleet.store.tokens import digest, live
 
 POLL_S = 0.05
@@ -138,13 +141,23 @@ class Callers:
                 self._current, self._next = self._next, asyncio.Event()
             began, seen = time.monotonic(), db.version()
             if seen != version:
-                version, callers = seen, {caller.hash: caller for caller in live(db)}
+                version, callers = seen, _snapshot(db)
                 if callers != known:
                     known = callers
                     _post(loop, self._take, callers)
             if asked:
                 _post(loop, self._current.set)
                 threading.Event().wait(max(0.0, SHORTEST_S - (time.monotonic() - began)))
+
+
+def _snapshot(db: Database) -> Snapshot:
+    callers, notes = {caller.hash: caller for caller in live(db)}, of_live_attempts(db, Via.PROXY)
+    if notes:
+        callers = {
+            hash_: replace(caller, notes=notes.get(caller.key, ()))
+            for hash_, caller in callers.items()
+        }
+    return callers
 
 
 def _post(loop: asyncio.AbstractEventLoop, call: Callable[[*Told], object], *told: *Told) -> None:

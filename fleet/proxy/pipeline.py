@@ -26,6 +26,7 @@ from fleet.proxy.fingerprint import Fingerprints
 from fleet.proxy.head import Head, Heads
 from fleet.proxy.http.server import Exchange
 from fleet.proxy.identity import Callers
+from fleet.proxy.notes import Notes
 from fleet.proxy.pricing import Prices
 from fleet.proxy.providers import Provider, Providers
 from fleet.proxy.singleflight import LEADER, Flights
@@ -40,6 +41,7 @@ class Pipeline:
     rooms: Rooms
     heads: Heads
     callers: Callers
+    notes: Notes
     fingerprints: Fingerprints
     providers: Providers
     flights: Flights
@@ -93,7 +95,11 @@ class Pipeline:
         if head.place.endpoint is Endpoint.MODELS:
             self.tasks.create_task(self._list_models(visit))
             return
+        if caller.notes:
+            body = self.notes.put(caller, dialect.name, head.place.endpoint, body)
         seen = self.fingerprints.look(dialect, head.path, head.query, body)
+        if seen.tools:
+            self.notes.uses_tools(caller)
         visit.asked = asked = seen.asked
         provider = self.providers.choose(dialect.name, asked.model)
         if provider is None:

@@ -71,4 +71,14 @@ def _sessions(db: Database) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _tokens, _sessions)
+def _notes(db: Database) -> None:
+    db.write(
+        """CREATE TABLE notes(
+            task TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+            text TEXT NOT NULL, via TEXT NOT NULL, at REAL NOT NULL,
+            PRIMARY KEY(task, epoch, seq)
+        ) WITHOUT ROWID"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _tokens, _sessions, _notes)

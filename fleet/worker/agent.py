@@ -53,6 +53,11 @@ def run_agent(
         "FLEET_ATTEMPT_NUMBER": str(claim.attempt),
     }
     watch, talk = _Watch(rooms.work), Conversation(fleet, claim, profile, prompt)
+
+    def attend() -> str | None:
+        talk.pass_notes()
+        return by.stopped()
+
     ended = supervise(
         (fill_resume if place.resumes else fill)(profile, **values),
         cwd=rooms.work,
@@ -64,7 +69,7 @@ def run_agent(
         stall_s=fleet.config.fleet.no_progress_s,
         stop_signal=signal.Signals[f"SIG{profile.stop_signal}"],
         grace_s=profile.stop_grace_s,
-        should_stop=by.stopped,
+        should_stop=attend,
         moved=watch.moved,
         on_output=talk.hear,
     )

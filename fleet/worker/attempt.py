@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fleet.core.attempt import Claim, Outcome
 from fleet.core.event import Event, Kind
+from fleet.core.note import Via
 from fleet.core.profile import Profile
 from fleet.core.report import GateReport, Verdict
 from fleet.core.story import Story
@@ -22,7 +23,7 @@ from fleet.gate.cleanroom import Caller, Interrupted
 from fleet.gate.codec import report_as_json
 from fleet.process.supervise import End, Ended
 from fleet.repo.harvest import Harvest
-from fleet.store import events, sessions
+from fleet.store import events, notes, sessions
 from fleet.store.files import write_private
 from fleet.wiring import Fleet, proven_commit
 from fleet.worker.agent import run_agent
@@ -98,6 +99,10 @@ def _run(
         base=place.base,
         id_=place.session,
     )
+    if place.goes_on:
+        # A session knows what it was told itself; what is put into its requests it does not.
+        ways = (Via.PROXY,) if place.resumes else tuple(Via)
+        notes.carry_over(fleet.db, claim.task.id, claim.epoch, ways)
     return run_agent(fleet, claim, profile, place, _prompt(fleet, claim, place), by)
 
 

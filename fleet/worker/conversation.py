@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 from fleet.core.attempt import Claim
+from fleet.core.note import Via
 from fleet.core.profile import Profile, PromptBy
 from fleet.core.story import Story
 from fleet.process.inbox import Inbox
-from fleet.store import sessions
+from fleet.store import notes, sessions
 from fleet.wiring import Fleet
 from fleet.worker.story import listener
 
@@ -21,6 +22,8 @@ class Conversation:
         self._claim = claim
         self._listener = listener(profile.output)
         self._session = ""
+        self._version = -1  # of the ledger, when it was last asked for notes
+        self._noted = 0
         self._by_messages = profile.prompt is PromptBy.MESSAGES
         if self._by_messages:
             self.inbox = Inbox(message(prompt), stays_open=True)
@@ -37,6 +40,17 @@ class Conversation:
             sessions.name(self._fleet.db, self._claim, story.session)
         if story.ended:
             self.inbox.close()  # it has no question left, and waits for nothing but more work
+
+    def pass_notes(self) -> None:
+        """Tell the agent what the user has said meanwhile; to be called a few times a second."""
+        db = self._fleet.db
+        if not self._by_messages or self._version == db.version():
+            return
+        self._version = db.version()
+        claim = self._claim
+        for note in notes.since(db, claim.task.id, claim.epoch, Via.STDIN, seq=self._noted):
+            self._noted = note.seq
+            self.inbox.put(message(note.text))
 
     def end(self) -> Story:
         return self._listener.finish() if self._listener is not None else Story()

@@ -58,6 +58,12 @@ def without_stream(body: bytes, members: Members) -> bytes:
     return without_member(body, members, "stream")
 
 
+def start_of(body: bytes, members: Members, name: str) -> int | None:
+    """Where the value of a member begins; None if it is not there, or cannot be told for sure."""
+    place = (_places(body, members) or {}).get(name)
+    return place.value if place is not None else None
+
+
 def _places(body: bytes, members: Members) -> dict[str, _Place] | None:
     """Where each member is; None if the text is not just these members, each once."""
     found: dict[str, _Place] = {}
