@@ -179,8 +179,11 @@ class Flight(Answer):
 
     def end(self) -> None:
         if self.splitter is not None:
-            if not self.meter.ended and self.splitter.rest:
-                self._events([self.splitter.rest])
+            rest = self.splitter.rest
+            if rest and self.meter.ended:
+                self.log.append(rest)  # an empty line, a comment: says nothing, but was sent
+            elif rest:
+                self._events([rest])
             if self.is_over:
                 return
             if not self.meter.ended:

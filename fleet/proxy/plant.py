@@ -26,6 +26,7 @@ from fleet.proxy.http.server import Exchange, Server
 from fleet.proxy.identity import Callers
 from fleet.proxy.kept import Kept
 from fleet.proxy.metrics import CONTENT_TYPE, Gauge, Metrics
+from fleet.proxy.notes import Notes
 from fleet.proxy.pipeline import Pipeline
 from fleet.proxy.pricing import Prices
 from fleet.proxy.providers import Providers
@@ -77,6 +78,11 @@ class Plant:
         self.books.tick()
 
     @property
+    def is_empty(self) -> bool:
+        """Nobody is served, and no call is under way."""
+        return not self.flights and not any(room.occupancy for room in self.pipeline.rooms.all)
+
+    @property
     def busy(self) -> bool:
         """Somebody asks, or is alive and may."""
         return bool(self.callers.live() or len(self.flights))
@@ -123,14 +129,17 @@ async def open_plant(
         )
         stack.callback(flights.close)
         faults: list[str] = []
+        notes = Notes()
         callers = Callers(
             layout.database,
+            on_change=notes.forget,
             on_error=lambda error: faults.append(f"state.db cannot be read: {error}"),
         )
         pipeline = Pipeline(
             rooms=rooms,
             heads=Heads(),
             callers=callers,
+            notes=notes,
             fingerprints=Fingerprints(),
             providers=providers,
             flights=flights,

@@ -21,7 +21,7 @@ from pathlib import Path
 from fleet import config as configuration
 from fleet.config import Config
 from fleet.core.errors import Exit, FleetError, HeldError, StorageError
-from fleet.process.kernel import forget, hide
+from fleet.process.kernel import forget, give_back_memory, hide
 from fleet.proxy.build import Tape
 from fleet.proxy.http.server import Server
 from fleet.proxy.plant import Plant, open_plant
@@ -40,6 +40,7 @@ LOCK_WAIT_S = 2.0  # somebody may only be asking whether a proxy lives
 TICK_S = 0.25
 DRAIN_S = 30.0
 LONELY_S = 2.0  # without a coordinator and without an attempt
+RUSH = 100  # requests: after so many there is memory to give back
 GC_THRESHOLDS = (50_000, 20, 50)  # cycles are rare here, and a collection is a pause for all
 
 Tell = Callable[[str], None]
@@ -129,6 +130,7 @@ class Service:
         self._options = options
         self._stop = asyncio.Event()
         self._lonely_since: float | None = None
+        self._rested_at = 0  # requests
         self.port = self.metrics_port = 0
 
     async def run(self, ready: Callable[[], None]) -> int:
@@ -175,9 +177,17 @@ class Service:
             plant.tick()
             if plant.fault:
                 raise StorageError(plant.fault)
+            self._rest(plant)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._stop.wait()
+
+    def _rest(self, plant: Plant) -> None:
+        """Give back what a rush took, once there is nobody to wait those few milliseconds."""
+        came = plant.pipeline.rooms.rag.entered
+        if plant.is_empty and came - self._rested_at >= RUSH:
+            self._rested_at = came
+            give_back_memory()
 
     def _left_alone(self, plant: Plant) -> bool:
         """Whoever started us by hand ends us; else we serve as long as somebody may ask."""

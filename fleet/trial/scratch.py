@@ -40,10 +40,17 @@ _PROMPTS = {
     KILLED: "Fleet trial, second part: be killed.",
     STEERED: "Fleet trial, third part: take a note.",
 }
+# A task's words are looked for at the start of a line: agents are also shown the latest commits.
 # An agent without a shell tool gets the text: the block is how aider is told to edit.
 _MODEL = f"""\
 [[rules]]
 when = 'magic word is plugh'
+tool = "bash"
+input = {{ command = "echo heard > {HEARD}" }}
+times = 1
+
+[[rules]]
+when_result = 'magic word is plugh'  # some agents add what they are told to what a tool printed
 tool = "bash"
 input = {{ command = "echo heard > {HEARD}" }}
 times = 1
@@ -61,7 +68,7 @@ input = {{ command = "echo afresh > {HOW}" }}
 times = 1
 
 [[tasks]]
-prompt = 'first part: write trial\\.txt'
+prompt = '(?m)^Fleet trial, first part: write trial\\.txt'
 [[tasks.steps]]
 text = '''
 trial.txt
@@ -78,7 +85,7 @@ input = {{ command = 'echo tried > "trial.txt"; echo "$FLEET_TASK" > "$FLEET_TAS
 text = "Written."
 
 [[tasks]]
-prompt = 'second part: be killed'
+prompt = '(?m)^Fleet trial, second part: be killed'
 [[tasks.steps]]
 tool = "bash"
 input = {{ command = '{_TOOL}' }}
@@ -86,7 +93,7 @@ input = {{ command = '{_TOOL}' }}
 text = "Done."
 
 [[tasks]]
-prompt = 'third part: take a note'
+prompt = '(?m)^Fleet trial, third part: take a note'
 [[tasks.steps]]
 tool = "bash"
 input = {{ command = 'echo first > first.txt; echo ok' }}

@@ -56,3 +56,20 @@ def test_what_is_forgotten_is_gone_from_proc_too() -> None:
 
 def test_a_hidden_process_is_not_dumpable_but_its_children_are() -> None:
     run(HIDE)
+
+
+GIVE_BACK = """
+from pathlib import Path
+from fleet.process.kernel import give_back_memory
+def resident(): return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+many = [bytes(3000) for _ in range(20_000)]
+few = many[::50]  # which keep the heap from shrinking by itself
+del many
+before = resident()
+assert give_back_memory()
+assert resident() < before - 30_000_000, (before, resident())
+"""
+
+
+def test_what_is_free_between_what_is_used_is_given_back() -> None:
+    run(GIVE_BACK)

@@ -6,6 +6,8 @@ import pytest
 
 from fleet.core.traffic import Ended
 from fleet.proxy.answer import Answer
+from fleet.proxy.dialects.chat import Chat
+from fleet.proxy.dialects.dialect import Asked, Endpoint
 from fleet.proxy.wire import Failure, Fault, header
 from tests.proxy.outlets import (
     ANSWER,
@@ -152,6 +154,19 @@ def test_a_connection_lost_after_the_last_event_takes_nothing_away() -> None:
     assert (streamed.body, streamed.ended) == (b"".join(ANSWER), True)
     assert plain.body == WHOLE
     assert t.flight.ended is Ended.COMPLETE
+
+
+def test_a_usage_chunk_that_the_leader_asked_for_is_only_for_those_who_did() -> None:
+    asked = Asked(endpoint=Endpoint.CHAT, model="m", stream=True, wants_usage=True)
+    t = trip(dialect=Chat(), asked=asked)
+    _, leader = t.board("one", wants_usage=True)
+    _, other = t.board("two")
+    said = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\n'
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":1}}\n\n'
+    t.sent.stream(said, usage, b"data: [DONE]\n\n")
+    t.flight.end()
+    assert leader.body == said + usage + b"data: [DONE]\n\n"
+    assert other.body == said + b"data: [DONE]\n\n"
 
 
 def test_a_refusal_passes_word_for_word() -> None:

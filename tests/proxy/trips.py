@@ -8,7 +8,7 @@ from fleet.config import UpstreamConfig, UpstreamKind
 from fleet.core.caller import Caller
 from fleet.proxy.answer import Plan
 from fleet.proxy.dialects.anthropic import Anthropic
-from fleet.proxy.dialects.dialect import Asked, Endpoint
+from fleet.proxy.dialects.dialect import Asked, Dialect, Endpoint
 from fleet.proxy.flight import Flight
 from fleet.proxy.pricing import Quote
 from fleet.proxy.providers import Provider as ProviderOf
@@ -85,14 +85,20 @@ def subscriber(
     )
 
 
-def trip(*, stream: bool = True, who: Caller | None = None) -> Trip:
+def trip(
+    *,
+    stream: bool = True,
+    who: Caller | None = None,
+    dialect: Dialect = Anthropic(),  # noqa: B008 - it has no state
+    asked: Asked | None = None,
+) -> Trip:
     provider, told = Provider(), Told()
     plan = Plan(
         upstream=provider,
         provider=PROVIDER,
         account="p/0",
-        dialect=Anthropic(),
-        asked=Asked(endpoint=Endpoint.MESSAGES, model="m", stream=stream),
+        dialect=dialect,
+        asked=asked or Asked(endpoint=Endpoint.MESSAGES, model="m", stream=stream),
         stream=stream,
         key=None,
         prefix=b"",

@@ -151,9 +151,8 @@ class Link(asyncio.Protocol):
             if not self._status:
                 self._bound(data)
         except (HttpParserError, HttpParserUpgrade, _Bad) as error:
-            cause = error.__context__ if isinstance(error.__context__, _Bad) else error
             self._got.clear()
-            self._fail(Fault.PROTOCOL, str(cause))
+            self._fail(Fault.PROTOCOL, _why(error))
             return
         try:
             self._tell(call)
@@ -253,3 +252,10 @@ class Link(asyncio.Protocol):
         if call is not None:
             answered = self._heard or self._answered
             call.fail(fault, detail, answered=answered, reused=self._served)
+
+
+def _why(error: Exception) -> str:
+    """Not where it was caught: a name for an error there would be a circle, frame and error, that
+    holds the whole call until it is collected."""
+    cause = error.__context__
+    return str(cause if isinstance(cause, _Bad) else error)

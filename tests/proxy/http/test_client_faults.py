@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
+from fleet.proxy.http.call import Call
 from fleet.proxy.http.client import Client
 from fleet.proxy.wire import Failure, Fault
 from tests.proxy.http.client_fakes import (
@@ -62,6 +64,23 @@ def test_http_that_cannot_be_trusted_is_a_failure_and_its_connection_not_kept(
             await until(lambda: client.connections == 0)
 
     run(main())
+
+
+@both
+@pytest.mark.parametrize("name", ["not HTTP", "two lengths", "bad chunk size"])
+def test_what_was_asked_of_it_is_let_go_at_once_without_the_collector(name: str, run: Run) -> None:
+    async def main() -> None:
+        async with upstream(always(BAD[name])) as port, Client(limits=LIMITS) as client:
+            await ask(client, port)
+            await until(lambda: client.connections == 0)
+            assert not [found for found in gc.get_objects() if isinstance(found, Call)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()
 
 
 # -- connections that end -----------------------------------------------------------------------
