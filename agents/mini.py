@@ -139,6 +139,9 @@ def fold(lines: Iterable[bytes]) -> Json:
                 message["usage"] |= event.get("usage", {})
                 message |= event["delta"]
             case "message_stop":
+                with suppress(OSError, HTTPException):
+                    for _ in lines:  # to its end: who leaves before has not had the answer
+                        pass
                 return message
             case "error":
                 kind, why = event["error"]["type"], event["error"].get("message", "")
