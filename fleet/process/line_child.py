@@ -1,7 +1,7 @@
 """A child of ours that answers questions: one line to its input, one line from its output.
 
-It is started by the first question and ends when it has had none for a while, or with us however
-we end: its input is closed then, and a child that cannot read on ends by itself.
+It is started by the first question, or ahead of it, and ends when it has had none for a while, or
+with us however we end: its input is closed then, and a child that cannot read on ends by itself.
 """
 
 from __future__ import annotations
@@ -36,6 +36,17 @@ class LineChild:
         process = self._process
         return None if process is None or process.returncode is not None else process.pid
 
+    async def start(self) -> None:
+        """Ahead of the first question. What fails then fails again, and is told, when asked."""
+        async with self._turn:
+            with contextlib.suppress(OSError):
+                if self._process is None and not self._closed:
+                    self._process = await self._start()
+            if self._closed:  # while it started
+                await self._end()
+            elif self._process is not None and self._idle is None:
+                self._rest()
+
     async def ask(self, line: bytes) -> bytes | None:
         """The answer, without its line end; None when the child failed or took too long."""
         async with self._turn:
@@ -54,7 +65,7 @@ class LineChild:
             if not answer.endswith(b"\n"):
                 await self._end()
                 return None
-            self._idle = asyncio.get_running_loop().call_later(self._idle_s, self._close_input)
+            self._rest()
             return answer[:-1]
 
     async def __aenter__(self) -> Self:
@@ -96,6 +107,9 @@ class LineChild:
             limit=LINE_BYTES,
             start_new_session=True,  # a Ctrl-C is for the parent
         )
+
+    def _rest(self) -> None:
+        self._idle = asyncio.get_running_loop().call_later(self._idle_s, self._close_input)
 
     def _close_input(self) -> None:
         if self._process is not None:

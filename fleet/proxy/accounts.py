@@ -34,11 +34,10 @@ class Accounts:
 
     def settle(self, flight: Flight) -> None:
         """Once for every time it was sent."""
-        began, quote = self._clock(), flight.plan.quote
+        began = self._clock()
         self._room.enter(Priority.NORMAL, began, _nobody_waits)
         flight.usage = flight.meter.usage if flight.status == 200 else NOTHING
-        flight.cost = quote.cost(flight.usage)
-        self._books.call(_row(flight, began), quote)
+        self._books.call(_row(flight, began), flight.plan.quote)
         self._room.leave(began, self._clock())
 
 
@@ -58,7 +57,7 @@ def _row(flight: Flight, now: float) -> Call:
         ended=flight.ended or Ended.FAILED,  # not over: it is sent again, and this time failed
         fault=failure.fault if failure is not None else "",
         usage=flight.usage,
-        cost=flight.cost,
+        cost=plan.quote.cost(flight.usage),
         priced=plan.quote.priced,
         first_byte_s=flight.head_at - flight.sent_at if flight.head_at else 0.0,
         total_s=now - flight.sent_at,

@@ -58,7 +58,6 @@ class Answer:
         "body",
         "call_id",
         "consumed",
-        "cost",
         "ended",
         "folded",
         "form",
@@ -91,7 +90,6 @@ class Answer:
         self.folded: bytes | None = None
         self.unfolded: tuple[bytes, ...] | None = None
         self.usage: Usage = NOTHING
-        self.cost = 0
 
     # -- subscribers ------------------------------------------------------------------------
 
@@ -162,7 +160,6 @@ class Answer:
             hidden=hidden,
             streams=self.plan.stream,
             usage=self.usage,
-            cost=self.cost,
             call_id=self.call_id,
             consumed=(),
         )
@@ -178,7 +175,7 @@ class Answer:
         answer.form = Form.STREAM if is_stream else Form.WHOLE
         answer.log, answer.hidden = list(kept.log), set(kept.hidden)
         answer.released = len(answer.log)
-        answer.usage, answer.cost, answer.call_id = kept.usage, kept.cost, kept.call_id
+        answer.usage, answer.call_id = kept.usage, kept.call_id
         answer.is_over, answer.ended = True, Ended.COMPLETE
         answer.consumed = kept
         return answer

@@ -1,14 +1,13 @@
 """The books: every call and every request becomes a row, and is counted.
 
 Told in the event loop, so nothing waits here: rows go to the writer's thread, counters are plain
-integers. A row whose price is still being looked up is held back, for two seconds at most; then
-it is written down as unpriced.
+integers. A row whose price is still being looked up is held back until that has ended, as long as
+there are not too many of them; the oldest is then written down as unpriced.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections import deque
 from typing import NamedTuple, Protocol
 
 from fleet.core.traffic import BYPASS, JOINED, LEADER, REPLAYED, Call, Ended, Served, Totals
@@ -16,7 +15,7 @@ from fleet.core.usage import NOTHING, Usage
 from fleet.proxy.pricing import Quote
 from fleet.proxy.stage import Times
 
-PATIENCE_S = 2.0
+HELD = 8192  # rows of some 600 bytes
 MODELS = 200  # counted apart; more are "other": their names are the agents' to invent
 OTHER = "other"
 FIELDS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning")
@@ -115,23 +114,21 @@ class Calls:
 class _Held(NamedTuple):
     row: Call | Served
     quote: Quote
-    since: float
 
 
 class Books:
-    def __init__(self, writer: Writer, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, writer: Writer) -> None:
         self.requests: dict[tuple[str, str, str], Requests] = {}  # endpoint, model, dedup
         self.calls: dict[tuple[str, str], Calls] = {}  # upstream, model
         self.away: dict[int, int] = {}  # by status: nobody knows who asked, or for what
         self._add = writer.add
-        self._clock = clock
         self._models: dict[str, str] = {}
-        self._held: list[_Held] = []
+        self._held: deque[_Held] = deque()
 
     def call(self, row: Call, quote: Quote | None = None) -> None:
         """`quote`: the price `row` was made with, which may not have come yet."""
         if quote is not None and not quote.ready:
-            self._held.append(_Held(row, quote, self._clock()))
+            self._hold(row, quote)
             return
         key = row.upstream, self._named(row.model)
         found = self.calls.get(key)
@@ -143,7 +140,7 @@ class Books:
     def served(self, row: Served, quote: Quote | None = None) -> None:
         """`quote`: of the model that would have been asked, had the answer not been shared."""
         if quote is not None and not quote.ready and row.saved:
-            self._held.append(_Held(row, quote, self._clock()))
+            self._hold(row, quote)
             return
         key = row.endpoint, self._named(row.model), row.dedup
         found = self.requests.get(key)
@@ -168,25 +165,26 @@ class Books:
     # -- prices that come later -------------------------------------------------------------
 
     def tick(self) -> None:
-        """A few times a second: write what has its price now, or has waited long enough."""
-        if not self._held:
-            return
-        late = self._clock() - PATIENCE_S
-        held, self._held = self._held, []
-        for each in held:
-            if each.quote.ready or each.since <= late:
-                self._let_go(each)
+        """A few times a second: write what has its price now."""
+        for _ in range(len(self._held)):
+            held = self._held.popleft()
+            if held.quote.ready:
+                self._let_go(held)
             else:
-                self._held.append(each)
+                self._held.append(held)
 
     def close(self) -> None:
         """Hold nothing back any longer."""
-        held, self._held = self._held, []
-        for each in held:
-            self._let_go(each)
+        while self._held:
+            self._let_go(self._held.popleft())
+
+    def _hold(self, row: Call | Served, quote: Quote) -> None:
+        if len(self._held) >= HELD:
+            self._let_go(self._held.popleft())
+        self._held.append(_Held(row, quote))
 
     def _let_go(self, held: _Held) -> None:
-        row, quote, _ = held
+        row, quote = held
         if isinstance(row, Call):
             self.call(row._replace(cost=quote.cost(row.usage), priced=quote.priced))
         else:

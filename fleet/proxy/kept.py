@@ -16,7 +16,6 @@ class Kept:
     __slots__ = (
         "call_id",
         "consumed",
-        "cost",
         "head",
         "hidden",
         "is_sound",
@@ -33,7 +32,6 @@ class Kept:
         hidden: tuple[int, ...],
         streams: bool,
         usage: Usage,
-        cost: int,
         call_id: int,
         consumed: tuple[str, ...],
     ) -> None:
@@ -42,7 +40,6 @@ class Kept:
         self.hidden = hidden  # entries that only those get who asked for usage
         self.streams = streams  # it was asked for as a stream
         self.usage = usage
-        self.cost = cost
         self.call_id = call_id
         self.consumed = consumed  # who has had all of it
         self.is_sound = False  # somebody has looked

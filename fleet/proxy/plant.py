@@ -109,8 +109,10 @@ async def open_plant(
         stack.push_async_callback(price_child.close)
         build = stack.enter_context(Builder(config, client, tape, tasks))
         providers = Providers(config, environ, build.upstream)
+        if not all(provider.source.free for provider in providers.all):
+            tasks.create_task(price_child.start())  # its import is not the first answer's to await
         limits = replace(Limits(), body=config.body_bytes, bodies=config.bodies_bytes)
-        rooms, books = Rooms.usual(limits.connections), Books(writer, clock=clock)
+        rooms, books = Rooms.usual(limits.connections), Books(writer)
         accounts = Accounts(
             books=books, room=rooms.postprocess, next_id=writer.next_id, clock=clock
         )

@@ -265,7 +265,8 @@ class Visit:
         if answer is not None and subscriber is not None:
             status, sent = subscriber.status, subscriber.bytes_out
             if subscriber.is_done and self.dedup != LEADER and answer.plan.key is not None:
-                saved, saved_cost, quote = answer.usage, answer.cost, answer.plan.quote
+                saved, quote = answer.usage, answer.plan.quote
+                saved_cost = quote.cost(saved)
         self._books.served(
             Served(
                 time.time() - (now - self.exchange.received),

@@ -62,6 +62,26 @@ def test_it_starts_with_the_first_question_and_answers_in_order(tmp_path: Path) 
     run(story)
 
 
+def test_it_may_be_started_ahead_of_the_first_question_and_ends_when_none_comes(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        async with a_child(tmp_path, idle_s=0.2) as child:
+            await child.start()
+            pid = child.pid
+            assert pid is not None
+            assert await child.ask(b"a") == b"a"
+            assert child.pid == pid
+        async with a_child(tmp_path, idle_s=0.2) as child:
+            await child.start()
+            await until(lambda: child.pid is None)
+            assert await child.ask(b"b") == b"b"
+        await child.start()
+        assert child.pid is None
+
+    run(story)
+
+
 def test_it_knows_only_the_variables_it_was_given(tmp_path: Path) -> None:
     os.environ["LINE_CHILD_SECRET"] = "canary"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from fleet.core.traffic import Call, Served, fold
 from fleet.core.usage import Usage
-from fleet.proxy.bookkeeping import MODELS, OTHER, PATIENCE_S, Books
+from fleet.proxy.bookkeeping import HELD, MODELS, OTHER, Books
 from fleet.proxy.pricing import ATTO_PER_MILLION, Price, Quote
 from tests.traffic_rows import a_call, a_served, some_rows
 
@@ -21,14 +21,6 @@ class Written:
 
     def add(self, row: Call | Served) -> None:
         self.rows.append(row)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def told(books: Books, rows: Iterable[Call | Served]) -> None:
@@ -78,7 +70,7 @@ def test_invented_models_are_counted_together_and_written_apart() -> None:
 
 def test_a_row_waits_for_its_price() -> None:
     written, quote = Written(), Quote(ready=False)
-    books = Books(written, clock=Clock())
+    books = Books(written)
     books.call(a_call(1, usage=USED, cost=0, priced=False), quote)
     books.served(a_served(dedup="leader", call=1), quote)  # saves nothing: it need not wait
     books.served(a_served(dedup="joined", call=1, saved=USED, priced=False), quote)
@@ -93,22 +85,20 @@ def test_a_row_waits_for_its_price() -> None:
     assert books.totals() == fold(written.rows)
 
 
-def test_a_row_does_not_wait_longer_than_two_seconds() -> None:
-    written, clock = Written(), Clock()
-    books = Books(written, clock=clock)
-    never, soon = Quote(ready=False), Quote(ready=False)
-    books.call(a_call(1, cost=0, priced=False), never)
-    clock.now += 1
-    books.call(a_call(2, cost=0, priced=False), soon)
+def test_the_oldest_goes_unpriced_where_too_many_wait() -> None:
+    written, quote = Written(), Quote(ready=False)
+    books = Books(written)
+    for number in range(HELD):
+        books.call(a_call(number, cost=0, priced=False), quote)
     books.tick()
     assert written.rows == []
-    clock.now += PATIENCE_S - 1
-    books.tick()
-    assert written.rows == [a_call(1, cost=0, priced=False)]
+    books.call(a_call(HELD, cost=0, priced=False), quote)
+    assert written.rows == [a_call(0, cost=0, priced=False)]
     assert books.totals().unpriced == 1
-    soon.price, soon.ready = PRICE, True
+    quote.price, quote.ready = PRICE, True
     books.tick()
-    assert len(written.rows) == 2
+    assert len(written.rows) == HELD + 1
+    assert books.totals().unpriced == 1
 
 
 def test_no_row_is_held_back_in_the_end() -> None:
