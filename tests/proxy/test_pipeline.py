@@ -31,6 +31,7 @@ kind = "openai"
 url = "http://127.0.0.1:{port}"
 stream_usage = {asks}
 """
+CACHE_PRICES = ("cache_read", "cache_write_5m", "cache_write_1h")
 FLEET = '[proxy.upstreams.demo]\nkind = "script"\nscript = "model.toml"\n'
 
 
@@ -246,6 +247,56 @@ def test_streams_are_asked_what_they_used_unless_the_provider_minds(
             await client.post(f"{proxy.url}/v1/chat/completions", content=asked)
             spliced = asked[:-1] + b', "stream_options":{"include_usage":true}}'
             assert json.loads(came[0]) == json.loads(spliced if asks else asked)
+        await provider.close()
+
+    asyncio.run(scenario())
+
+
+class LatePrices:
+    """In place of the child that looks prices up: it answers when the test lets it."""
+
+    def __init__(self) -> None:
+        self.may = asyncio.Event()
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def ask(self, line: bytes) -> bytes:
+        del line
+        await self.may.wait()
+        dollar = dict.fromkeys(("input", "output"), 10**12) | dict.fromkeys(CACHE_PRICES, 0)
+        return json.dumps({"price": dollar}).encode()
+
+
+def test_an_answer_kept_before_its_price_was_known_saves_its_price_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "a"}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010}
+    said = {"object": "chat.completion", "model": "demo", "choices": [choice], "usage": usage}
+
+    def answer(exchange: Exchange) -> None:
+        exchange.reply(
+            Reply(200, ((b"content-type", b"application/json"),), json.dumps(said).encode())
+        )
+
+    async def scenario() -> None:
+        prices = LatePrices()
+        monkeypatch.setattr("fleet.proxy.plant.pricing.child", lambda _: prices)
+        provider = await Server.listen("127.0.0.1", 0, answer)
+        toml = CHAT.format(port=provider.port, asks="true")
+        async with running(tmp_path, toml) as proxy, httpx.AsyncClient() as client:
+            for token in (proxy.token, proxy.new_token()):
+                url = f"{proxy.url_of(token)}/v1/chat/completions"
+                await client.post(url, content=body("hi"))
+                prices.may.set()
+                await asyncio.sleep(0.1)
+            db = proxy.calls_db()
+            found = totals(db)
+            db.close()
+            assert (found.calls, found.replayed) == (1, 1)
+            assert found.cost == found.saved_cost == 1_010_000
         await provider.close()
 
     asyncio.run(scenario())
