@@ -29,7 +29,7 @@ ATTO_TO_NANO = 1_000_000_000
 ATTO_PER_MILLION = 10**12  # a price of one dollar per million tokens
 REMEMBERED = 4096  # names of models are the agents' to invent
 ASK_AGAIN_S = 60.0  # after the child failed
-IDLE_S = 30.0
+IDLE_S = 10.0  # it takes 37 MB
 ANSWER_S = 20.0  # the import takes 0.3 s on an idle core
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
