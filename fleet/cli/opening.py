@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from fleet.core.attempt import Attempt
 from fleet.core.errors import ConfigError, Problem
 from fleet.core.profile import Profile
 from fleet.core.state import TaskView
+from fleet.core.story import Story
 from fleet.repo.git import locate
 from fleet.store import profiles as profile_files
+from fleet.store import stories
 from fleet.store.layout import Layout, shipped_agents
 from fleet.store.taskfiles import TaskFiles, load
 from fleet.store.view import View, open_for_reading
@@ -38,6 +40,11 @@ class Seen:
 
     def attempts(self, id_: str) -> list[Attempt]:
         return self.view.attempts(id_)
+
+    def stories(self, attempts: Sequence[Attempt]) -> dict[int, Story]:
+        """By epoch, where an agent has told one."""
+        each = ((one.epoch, stories.find(self.layout, one.task, one.epoch)) for one in attempts)
+        return {epoch: story for epoch, story in each if story is not None}
 
     def profiles(self) -> Mapping[str, Profile]:
         own = self.layout.top / "agents"

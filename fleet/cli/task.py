@@ -128,6 +128,7 @@ def show(id_: Annotated[str, typer.Argument(metavar="TASK")], *, as_json: Json =
     seen = view()
     entry = seen.task(id_)
     attempts = seen.attempts(id_)
+    told = seen.stories(attempts)
     if as_json:
         say_json(
             {
@@ -135,11 +136,15 @@ def show(id_: Annotated[str, typer.Argument(metavar="TASK")], *, as_json: Json =
                 "state": entry.state,
                 "reason": entry.reason,
                 "landed": entry.landed,
-                "attempts": [asdict(attempt) for attempt in attempts],
+                "attempts": [
+                    asdict(attempt) | {"story": story and asdict(story)}
+                    for attempt in attempts
+                    for story in (told.get(attempt.epoch),)
+                ],
             }
         )
         return
-    for line in task_page(entry, attempts):
+    for line in task_page(entry, attempts, told):
         say(line)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from fleet.core.attempt import Attempt
 from fleet.core.event import Event, Kind
 from fleet.core.state import Counts, TaskView
+from fleet.core.story import Story
 from fleet.core.task import IN_FLIGHT, TERMINAL, TaskState
 
 _QUIET = frozenset({Kind.TASK_ADDED, Kind.TASK_CHANGED, Kind.WORKER_STARTED, Kind.LANDING})
@@ -34,7 +35,10 @@ def _note(view: TaskView) -> str:
     return f"  [{view.state} by {view.worker}]"
 
 
-def task_page(view: TaskView, attempts: Sequence[Attempt]) -> list[str]:
+def task_page(
+    view: TaskView, attempts: Sequence[Attempt], stories: Mapping[int, Story]
+) -> list[str]:
+    """`stories`: of those attempts, by epoch, whose agents told one."""
     task = view.task
     lines = [f"{task.id}: {task.headline}", f"  state     {view.state}{_because(view.reason)}"]
     facts = (
@@ -53,7 +57,28 @@ def task_page(view: TaskView, attempts: Sequence[Attempt]) -> list[str]:
             f"  attempt {attempt.epoch}: {how} after {duration(took)}, {attempt.agent or '-'} "
             f"on {attempt.worker}{_because(attempt.reason)}"
         )
+        if attempt.epoch in stories:
+            lines.append(f"    its agent says: {story_line(stories[attempt.epoch])}")
     return [*lines, "", *task.prompt.strip().splitlines()]
+
+
+def story_line(story: Story) -> str:
+    """What an agent told of itself: nothing here is proven."""
+    used = story.usage
+    facts = [f"{_several(story.turns, 'turn')}, {_several(story.tool_calls, 'tool call')}"]
+    if used:
+        facts.append(f"{used.total_input:,} tokens in, {used.output:,} out")
+    if story.cost_usd:
+        facts.append(f"${story.cost_usd:.4f}")
+    if story.session:
+        facts.append(f"session {story.session}")
+    if story.error:
+        facts.append(f"gave up: {story.error}")
+    return "; ".join(facts)
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def event_line(event: Event) -> str | None:

@@ -93,6 +93,9 @@ class Layout:
     def transcript(self, task: TaskId, epoch: int) -> Path:
         return self.attempt(task, epoch) / "transcript.log"
 
+    def story(self, task: TaskId, epoch: int) -> Path:
+        return self.attempt(task, epoch) / "story.json"
+
     def task_folder(self, configured: str) -> Path:
         """Where the tasks are: a folder of files, or one file. A lone `tasks.toml` is found too."""
         folder = self.top / configured

@@ -13,7 +13,7 @@ from fleet.core.profile import Profile
 from fleet.core.story import Story
 from fleet.gate.cleanroom import Caller
 from fleet.process.supervise import Ended, supervise
-from fleet.store import events
+from fleet.store import events, stories
 from fleet.store.files import write_private
 from fleet.store.profiles import env_of, files_of, fill, fill_resume
 from fleet.wiring import Fleet
@@ -74,6 +74,7 @@ def run_agent(
         on_output=talk.hear,
     )
     ended, story = access.hushed(ended), talk.end()
+    stories.keep(fleet.layout, claim, story)
     events.emit(
         fleet.db,
         Event(

@@ -110,6 +110,10 @@ def test_a_session_goes_on_in_its_workspace(
     assert prompt.startswith("You were interrupted")
     shown = json.loads(repository.fleet("task", "show", "a", "--json").stdout)
     assert [attempt["outcome"] for attempt in shown["attempts"]] == ["abandoned", "merged"]
+    told = shown["attempts"][1]["story"]
+    assert (told["session"], told["turns"], told["said"]) == (session, 1, "Done.")
+    page = repository.fleet("task", "show", "a").stdout
+    assert f"1 turn, 0 tool calls; session {session}" in page
     assert workspaces(repository) == []
     assert marked_processes(repository) == []
     assert repository.audit() == ""

@@ -1,0 +1,29 @@
+"""What each attempt's agent told of its work, kept beside its transcript once it has ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from fleet.core.attempt import Claim
+from fleet.core.story import Story
+from fleet.core.task import TaskId
+from fleet.core.usage import Usage
+from fleet.store.files import write_private
+from fleet.store.layout import Layout
+
+
+def keep(layout: Layout, claim: Claim, story: Story) -> None:
+    """Replaces that of an earlier run of the attempt. One that tells nothing is not kept."""
+    if story != Story():
+        told = json.dumps(asdict(story), ensure_ascii=False)
+        write_private(layout.story(claim.task.id, claim.epoch), told.encode())
+
+
+def find(layout: Layout, task: TaskId, epoch: int) -> Story | None:
+    """None: its agent told nothing, or is still at work, or never ended."""
+    try:
+        told = json.loads(layout.story(task, epoch).read_bytes())
+        return Story(**told | {"usage": Usage(**told["usage"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
