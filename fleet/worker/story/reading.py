@@ -13,13 +13,20 @@ from types import MappingProxyType
 from fleet.core.profile import OutputFormat
 from fleet.core.story import Story
 from fleet.worker.story.claude import ClaudeReader
+from fleet.worker.story.codex import CodexReader
 from fleet.worker.story.mini import MiniReader
+from fleet.worker.story.qwen import QwenReader
 from fleet.worker.story.reader import Reader
 
 LONGEST_LINE = 8 << 20
 
 _READERS: Mapping[OutputFormat, Callable[[], Reader]] = MappingProxyType(
-    {OutputFormat.CLAUDE: ClaudeReader, OutputFormat.JSONL: MiniReader}
+    {
+        OutputFormat.CLAUDE: ClaudeReader,
+        OutputFormat.CODEX: CodexReader,
+        OutputFormat.JSONL: MiniReader,
+        OutputFormat.QWEN: QwenReader,
+    }
 )
 
 
