@@ -14,7 +14,9 @@ from fleet.core.profile import OutputFormat
 from fleet.core.story import Story
 from fleet.worker.story.claude import ClaudeReader
 from fleet.worker.story.codex import CodexReader
+from fleet.worker.story.gemini import GeminiReader
 from fleet.worker.story.mini import MiniReader
+from fleet.worker.story.opencode import OpencodeReader
 from fleet.worker.story.qwen import QwenReader
 from fleet.worker.story.reader import Reader
 
@@ -24,7 +26,9 @@ _READERS: Mapping[OutputFormat, Callable[[], Reader]] = MappingProxyType(
     {
         OutputFormat.CLAUDE: ClaudeReader,
         OutputFormat.CODEX: CodexReader,
+        OutputFormat.GEMINI: GeminiReader,
         OutputFormat.JSONL: MiniReader,
+        OutputFormat.OPENCODE: OpencodeReader,
         OutputFormat.QWEN: QwenReader,
     }
 )
