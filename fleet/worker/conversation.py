@@ -24,6 +24,7 @@ class Conversation:
         self._session = ""
         self._version = -1  # of the ledger, when it was last asked for notes
         self._noted = 0
+        self._owes = False  # it had ended when it was given another message
         self._by_messages = profile.prompt is PromptBy.MESSAGES
         if self._by_messages:
             self.inbox = Inbox(message(prompt), stays_open=True)
@@ -38,8 +39,14 @@ class Conversation:
         if story.session != self._session:
             self._session = story.session
             sessions.name(self._fleet.db, self._claim, story.session)
-        if story.ended:
-            self.inbox.close()  # it has no question left, and waits for nothing but more work
+        if not story.ended:
+            self._owes = False
+        elif not self._owes:
+            before = self._noted
+            self.pass_notes()
+            self._owes = self._noted > before
+            if not self._owes:
+                self.inbox.close()  # it has no question left, and waits for nothing but more work
 
     def pass_notes(self) -> None:
         """Tell the agent what the user has said meanwhile; to be called a few times a second."""

@@ -27,6 +27,7 @@ class ClaudeReader:
         if kind == "system" and event.get("subtype") == "init":
             self._model = text(event.get("model"))
         elif kind == "assistant":
+            self._result = None  # it goes on: there was one more message for it
             self._answer(obj(event.get("message")))
         elif kind == "result":
             self._result = event
