@@ -106,6 +106,7 @@ class Soak:
         await self.proxy.start()
         report.check(self.proxy.address.port == port, "another port")
         await load
+        await crowd.run(seconds=AFTER_KILL_S)  # the load may be over before it is up again
         await self.quiet()
         report.check(crowd.complete > report.complete_before_kill, "no client went on")
 

@@ -13,9 +13,9 @@ def test_ten_seconds_of_faults_and_a_kill_leave_nothing_behind(tmp_path: Path) -
     report = uvloop.run(soak(tmp_path, seconds=3.0, kills=1))
     assert not report.faults, report.table()
     assert report.kills == 1
-    assert report.kinds[Kind.COMPLETE] > 500
+    assert report.kinds[Kind.COMPLETE] > 100
     assert report.kinds[Kind.LEFT] > 0.2 * report.served[0]
-    assert min(report.dedups[how] for how in ("leader", "joined", "replayed", "bypass")) > 20
+    assert min(report.dedups[how] for how in ("leader", "joined", "replayed", "bypass")) > 5
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ connection closed, and neither the bad request nor what followed it served.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -195,7 +196,7 @@ def test_they_are_refused_as_well_when_they_come_byte_by_byte(run: Run) -> None:
         assert told.count(b"\r\ncontent-length: ") == 1, name
 
     async def main() -> None:
-        async with serving(limits=LIMITS) as door:
+        async with serving(limits=replace(LIMITS, head_s=20.0)) as door:
             await asyncio.gather(*(one(door.port, name) for name in VECTORS))
             assert door.targets == []
 

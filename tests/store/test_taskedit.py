@@ -194,7 +194,9 @@ def test_a_save_by_an_editor_is_not_overwritten(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.text(alphabet="a\"'\\\n\r\t #[]{}=é\x01\x7f\u2028", min_size=1, max_size=30))
 def test_any_prompt_comes_back_as_it_was(tmp_path: Path, prompt: str) -> None:

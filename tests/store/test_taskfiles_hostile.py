@@ -104,7 +104,9 @@ def test_the_fingerprint_follows_every_change(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.data())
 def test_damage_ends_in_problems_and_never_in_a_crash(tmp_path: Path, data: st.DataObject) -> None:
