@@ -58,6 +58,7 @@ class Profile:
         default_factory=dict
     )  # written into the private HOME, filled in
     output: OutputFormat = OutputFormat.TEXT
+    litter: tuple[str, ...] = ()  # globs of what it leaves in its workspace that is no work
     resume: tuple[str, ...] = ()  # goes on with {session}; (): a new attempt starts afresh
     steer: SteerBy = SteerBy.PROXY
     model: str = ""

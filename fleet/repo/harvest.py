@@ -43,6 +43,7 @@ class Where:
     index: Path | None  # as it was after checkout: it saves hashing every unchanged file
     ref: str  # refs/fleet/attempts/<task>/<epoch>
     salvage_prefix: str  # refs/fleet/salvage/<task>/<epoch>/: its other branches
+    litter: tuple[str, ...] = ()  # globs, from its top, of what stays where it is if uncommitted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +128,8 @@ def _uncommitted_tree(hub: Hub, where: Where, parent: str, base: str) -> tuple[s
         problem = "" if done.ok else f"its tree cannot be checked out: {complaint(args, done)}"
     # In a submodule git would run `git status`, by the configuration the agent gave it: those
     # stay as they are in its commits, where policy sees them. New ones become gitlinks unopened.
-    skipped = (f":(exclude,top,literal){path}" for path in _gitlinks(git, index))
+    skipped = [f":(exclude,top,literal){path}" for path in _gitlinks(git, index)]
+    skipped += [f":(exclude,top,glob){litter}" for litter in where.litter]
     args = ("add", "--all", "--ignore-errors", "--", ".", *skipped)
     added = git.run(*args, check=False)
     if not problem and not added.ok:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from fleet.config import ALWAYS_SECRET
+from fleet.config import ALWAYS_SECRET, wrong_glob
 from fleet.core.errors import Problem
 from fleet.core.profile import Api, OutputFormat, Profile, PromptBy, SteerBy
 from fleet.core.table import Table, did_you_mean, in_order, shown
@@ -165,6 +165,7 @@ def _profile(
         ),
         files=table.mapping("files", wrong=_wrong_place),
         output=table.choice("output", OutputFormat.TEXT),
+        litter=table.texts("litter", wrong=wrong_glob),
         resume=table.texts("resume"),
         steer=table.choice("steer", SteerBy.PROXY),
         model=table.text("model", limit=200),

@@ -67,7 +67,7 @@ def _carry_out(fleet: Fleet, claim: Claim, profile: Profile, by: Caller) -> Resu
         place = open_place(fleet, claim, profile, tip)
         fleet.ledger.running(claim, agent=profile.name, base=place.base, now=time.time())
         ended, story = _work(fleet, claim, profile, place, by)
-        work = harvest_work(fleet, claim, place.rooms, base=place.base, agent=profile.name)
+        work = harvest_work(fleet, claim, place.rooms, base=place.base, profile=profile)
         failed = _agent_failed(profile, ended, story, work)
         if failed is not None:
             return failed

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fleet.core.attempt import Claim
 from fleet.core.event import Event, Kind
+from fleet.core.profile import Profile
 from fleet.repo import workspace
 from fleet.repo.harvest import Harvest, Signature, Where, harvest
 from fleet.store import events, sessions
@@ -67,7 +68,9 @@ def open_rooms(fleet: Fleet, task: str, epoch: int) -> Rooms:
     return Rooms(root=fleet.layout.workspace(task, epoch))
 
 
-def harvest_work(fleet: Fleet, claim: Claim, rooms: Rooms, *, base: str, agent: str) -> Harvest:
+def harvest_work(
+    fleet: Fleet, claim: Claim, rooms: Rooms, *, base: str, profile: Profile
+) -> Harvest:
     """Bring what the agent made into the hub, committed or not."""
     task, epoch = claim.task.id, claim.epoch
     return _harvest(
@@ -76,7 +79,8 @@ def harvest_work(fleet: Fleet, claim: Claim, rooms: Rooms, *, base: str, agent: 
         (task, epoch),
         base=base,
         ref=f"refs/fleet/attempts/{task}/{epoch}",
-        signature=_signature(claim.task.headline, agent),
+        signature=_signature(claim.task.headline, profile.name),
+        litter=profile.litter,
     )
 
 
@@ -124,6 +128,7 @@ def _harvest(
     base: str,
     ref: str,
     signature: Signature,
+    litter: tuple[str, ...] = (),
 ) -> Harvest:
     rooms.scratch.mkdir(mode=0o700, exist_ok=True)
     return harvest(
@@ -134,6 +139,7 @@ def _harvest(
             index=rooms.index if rooms.index.exists() else None,
             ref=ref,
             salvage_prefix=_salvage_prefix(*attempt),
+            litter=litter,
         ),
         base=base,
         agent_env=fleet.agent_environment(rooms.home, rooms.tmp),

@@ -73,7 +73,7 @@ class Attempt:
     def salvage(self) -> str:
         return f"refs/fleet/salvage/t/{self.epoch}/"
 
-    def harvest(self, *, max_bytes: int = 10_000_000) -> Harvest:
+    def harvest(self, *, max_bytes: int = 10_000_000, litter: tuple[str, ...] = ()) -> Harvest:
         (self.root / "scratch").mkdir(exist_ok=True)
         index = self.root / "index"
         return harvest(
@@ -84,6 +84,7 @@ class Attempt:
                 index=index if index.exists() else None,
                 ref=self.ref,
                 salvage_prefix=self.salvage,
+                litter=litter,
             ),
             base=self.base,
             agent_env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]},

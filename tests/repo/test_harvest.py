@@ -39,6 +39,18 @@ def test_uncommitted_work_is_committed_on_the_base(scene: Scene) -> None:
     assert scene.hub.read_ref(attempt.ref) == got.head
 
 
+def test_litter_stays_where_it_is_and_is_no_change(scene: Scene) -> None:
+    attempt = scene.attempt()
+    write(attempt.work, {".aider.history.md": "h", ".aider.cache/db": "d"})
+    litter = (".aider*", ".aider*/**")
+    got = attempt.harvest(litter=litter)
+    assert (got.head, got.changed, got.problem) == (attempt.base, False, "")
+    assert (attempt.work / ".aider.cache/db").exists()
+    write(attempt.work, {"sub/.aider.history.md": "not at the top"})
+    got = attempt.harvest(litter=litter)
+    assert scene.hub.list_files(got.head) == ("a.txt", "sub/.aider.history.md", "sub/b.txt")
+
+
 def test_uncommitted_work_goes_on_top_of_commits(scene: Scene) -> None:
     attempt = scene.attempt()
     committed = commit(attempt.work, {"one": "1"})
