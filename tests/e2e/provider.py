@@ -44,6 +44,7 @@ class Asked:
 
     key: str
     text: str  # of the body
+    login: str = ""  # its Authorization
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,8 +73,10 @@ def a_provider(script: str, *, keys: Sequence[str] = ()) -> Iterator[Provider]:
     play = front_of(upstream)
 
     def accept(exchange: Exchange) -> None:
-        shown = dict(exchange.request.headers).get(b"x-api-key", b"").decode()
-        provider.asked.append(Asked(shown, exchange.request.body.decode()))
+        headers = dict(exchange.request.headers)
+        shown = headers.get(b"x-api-key", b"").decode()
+        login = headers.get(b"authorization", b"").decode()
+        provider.asked.append(Asked(shown, exchange.request.body.decode(), login))
         if keys and shown not in keys:
             exchange.reply(Reply(401, ((b"content-type", b"application/json"),), b"{}"))
         else:

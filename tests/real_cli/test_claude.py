@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import tomllib
 
 import pytest
+import tomli_w
 
+from fleet.store.layout import shipped_agents
 from tests.e2e.conftest import Repository
 from tests.e2e.provider import SCRIPTED, Provider, a_provider, bash, configure, says, script
 from tests.e2e.test_supervision import until
 from tests.real_cli.clis import needs
 
 pytestmark = needs("claude")
+LOGIN = "sk-ant-oat01-canary"
 AROUND = 60  # characters of a difference that are shown
 
 
@@ -71,3 +75,21 @@ def test_a_note_reaches_claude_while_it_works(repository: Repository) -> None:
         run.wait()
     assert run.returncode == 0, said
     assert repository.on_main("otherwise.txt") == "done"
+
+
+def test_a_login_of_its_own_goes_on_to_the_provider(repository: Repository) -> None:
+    shipped = tomllib.loads((shipped_agents() / "claude.toml").read_text())
+    shipped["pass_env"] += ["CLAUDE_CODE_OAUTH_TOKEN"]
+    shipped["env"] |= {"ANTHROPIC_AUTH_TOKEN": ""}
+    repository.write("agents/claude.toml", tomli_w.dumps(shipped))
+    repository.env["CLAUDE_CODE_OAUTH_TOKEN"] = LOGIN
+    steps = [bash("echo done > one.txt"), says("Did it.")]
+    with a_provider(script({"Do the one thing": steps})) as provider:
+        upstream = f'kind = "anthropic"\nurl = "{provider.url}"'
+        configure(repository, upstream=upstream, agents=1, agent="claude")
+        repository.tasks({"id": "a", "prompt": "Do the one thing."})
+        done = repository.fleet("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {asked.login for asked in provider.asked} == {f"Bearer {LOGIN}"}
+    kept = (repository.path / ".git/fleet").rglob("*")
+    assert not [path for path in kept if path.is_file() and LOGIN.encode() in path.read_bytes()]
