@@ -82,7 +82,11 @@ class Builder:
             return ScriptUpstream(load(Path(found.script), Path(found.script).name))
         origin, base = Origin.parse(url)
         remote = Remote(self._client, origin, base, credential, self._timeouts)
-        return Llama(remote, self._tasks) if found.kind is UpstreamKind.LLAMA_CPP else remote
+        if found.kind is not UpstreamKind.LLAMA_CPP:
+            return remote
+        llama = Llama(remote, self._tasks)
+        self._stack.callback(llama.close)
+        return llama
 
     def _redact(self, data: bytes) -> bytes:
         for secret in self._secrets:

@@ -63,13 +63,15 @@ _TYPE_FIRST = (
         rb'\{"type": ?"(?:(?:message|reasoning)", ?"id": ?("[^"\\]*")|(?!message"|reasoning"))'
     )
 )
-_NAMELESS = (b"", b'"message"', b'"reasoning"')
+_NAMELESS = (b'"message"', b'"reasoning"')
+_MOST_MEMBERS = 256  # no dialect has as many; putting a million in order would stop the loop
 _SMALL = 16 << 10  # bytes; below it, one update with a copy is faster than several without
 
 
 class _Item(msgspec.Struct):
     type: msgspec.Raw = msgspec.Raw(b"")
     id: msgspec.Raw = msgspec.Raw(b"")
+    role: msgspec.Raw = msgspec.Raw(b"")
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -92,7 +94,7 @@ def digests(
     dialect: DialectName, place: str, body: bytes, members: Members, *, has_prefix: bool
 ) -> tuple[bytes, bytes]:
     """Of what counts, and of the cacheable prefix: b"" if that is short or not marked."""
-    gap = _gap(body, members)
+    gap = _gap(body, members) if len(members) <= _MOST_MEMBERS else None
     if gap is None:
         return sha256(b"".join((b"whole\0", sha256(body).digest(), place.encode()))).digest(), b""
     layout = _Layout(body, members, gap)
@@ -269,7 +271,8 @@ def _search_id(body: bytes, start: int, end: int) -> tuple[int, int]:
     except (ValueError, RecursionError):
         return start, start
     own = bytes(item.id)
-    if own and bytes(item.type) in _NAMELESS:
+    named = bytes(item.type) or bytes(item.role)  # with neither its id is all it says: a reference
+    if own and (named in _NAMELESS or (named and not item.type)):
         for lead in (b'"id":', b'"id": '):
             at = body.find(lead + own, start, end)
             if at >= 0:

@@ -22,7 +22,9 @@ from fleet.proxy.sse import Splitter
 from fleet.proxy.subscriber import Subscriber
 from fleet.proxy.wire import Failure, Fault, Headers, Outgoing, Sending, Trouble, header
 
-SHARED_BYTES = 8 << 20  # a longer answer goes to those aboard, and to nobody else
+SHARED_BYTES, SHARED_ENTRIES = 8 << 20, 128 << 10  # longer ones go to those aboard only
+HELD_ENTRIES = 4096  # without content; then they go out as they come
+FOLDED_BYTES = 32 << 20  # of a stream whose reader wants one body
 AHEAD_ENTRIES = 256  # unsent to the fastest subscriber: then the upstream has to wait
 MESSAGE_BYTES = 300  # of a provider's words in an error of ours
 
@@ -104,13 +106,14 @@ class Flight(Answer):
             self.sending.resume()
 
     def _ahead(self) -> int:
-        return self.released - max((s.cursor for s in self.subscribers), default=self.released)
+        cursors = (s.cursor for s in self.subscribers if s.verbatim)
+        return self.released - max(cursors, default=self.released)
 
     def _push(self) -> None:
         if len(self.subscribers) == 1:
             only = self.subscribers[0]
             only.push()
-            ahead = self.released - only.cursor
+            ahead = self.released - only.cursor if only.verbatim else 0  # else it takes it whole
         else:
             for subscriber in tuple(self.subscribers):
                 subscriber.push()
@@ -140,14 +143,14 @@ class Flight(Answer):
             self._events(self.splitter.feed(data))
             if self.splitter.overflow:
                 self._give_up("the provider sent an event too long to read")
-        elif self.form is Form.WHOLE:
-            self.log.append(data)
         else:
             self.log.append(data)
-            self.released = len(self.log)
-            self._push()
-            self._forget()
-        if self.bytes_in > SHARED_BYTES and self.form is not Form.RAW:
+            if self.form is not Form.WHOLE:
+                self.released = len(self.log)
+                self._push()
+                self._forget()
+        is_long = self.bytes_in > SHARED_BYTES or len(self.log) > SHARED_ENTRIES
+        if is_long and self.form is not Form.RAW:
             self._outgrow()
 
     def _events(self, events: list[bytes]) -> None:
@@ -162,7 +165,7 @@ class Flight(Answer):
                 self._gave_up_within(event)
                 return
             log.append(event)
-        if content or self.released:
+        if content or self.released or len(log) > HELD_ENTRIES:
             self.released = len(log)
             self._push()
 
@@ -198,10 +201,8 @@ class Flight(Answer):
             self._finish(Ended.COMPLETE)  # all that is missing is the word that nothing is
             return
         self.failure = failure
-        if not failure.answered and not self.is_over and self.control.retries(self):
-            return
-        trouble, what = _told(failure)
-        self._give_up(what, trouble)
+        if failure.answered or self.is_over or not self.control.retries(self):
+            self._give_up(*_told(failure))
 
     @property
     def _said_all(self) -> bool:
@@ -260,6 +261,13 @@ class Flight(Answer):
     def _outgrow(self) -> None:
         """Too long to keep: those aboard go on, and what all of them have is forgotten."""
         self.control.unshared(self)
+        if not self.subscribers:
+            self.cancel()  # nobody can come back to it
+            return
+        self.release()  # however little it says
+        if self.bytes_in > FOLDED_BYTES and not all(s.verbatim for s in self.subscribers):
+            self._give_up("the provider sent a stream too long to make one body of")
+            return
         if self.form is Form.WHOLE:
             self._make_raw()
             self.released = len(self.log)
@@ -272,23 +280,21 @@ class Flight(Answer):
 
     def _forget(self) -> None:
         if all(s.verbatim for s in self.subscribers):
-            behind = min((s.cursor for s in self.subscribers), default=0)
+            behind = min((s.cursor for s in self.subscribers), default=len(self.log))
             for at in range(behind - 1, -1, -1):
                 if not self.log[at]:
                     break
                 self.log[at] = b""
 
 
-def _told(failure: Failure) -> tuple[Trouble, str]:
+def _told(failure: Failure) -> tuple[str, Trouble]:
     match failure.fault:
         case Fault.FIRST_BYTE | Fault.IDLE | Fault.TOTAL:
-            return Trouble.TIMEOUT, f"the provider took too long ({failure.fault})"
+            return f"the provider took too long ({failure.fault})", Trouble.TIMEOUT
         case Fault.CONNECT:
-            return Trouble.OVERLOADED, f"the provider cannot be reached: {failure.detail}"
+            return f"the provider cannot be reached: {failure.detail}", Trouble.OVERLOADED
         case Fault.RESET:
-            return (
-                Trouble.UPSTREAM,
-                "the provider closed the connection before its answer was whole",
-            )
+            what = "the provider closed the connection before its answer was whole"
+            return what, Trouble.UPSTREAM
         case _:
-            return Trouble.UPSTREAM, f"the provider's answer cannot be used: {failure.detail}"
+            return f"the provider's answer cannot be used: {failure.detail}", Trouble.UPSTREAM

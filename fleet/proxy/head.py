@@ -12,12 +12,13 @@ from fleet.proxy.dialects import table
 from fleet.proxy.dialects.table import Place
 from fleet.proxy.fingerprint import TELLING
 from fleet.proxy.headers import CREDENTIALS, for_upstream
-from fleet.proxy.identity import credentials
+from fleet.proxy.identity import credentials, without_key
 from fleet.proxy.subscriber import DEDUP
 from fleet.proxy.wire import Headers, Request, header
 
 SESSION_HEADERS = (b"x-claude-code-session-id", b"session-id", b"x-session-id")
 REMEMBERED = 512  # in each of two generations
+LARGEST = 16 << 10  # bytes of a head that is remembered: anybody may send some
 
 _Seen = tuple[str, str, Headers]
 
@@ -26,6 +27,7 @@ _Seen = tuple[str, str, Headers]
 class Head:
     token: bytes
     target: str  # as it goes on: without the token
+    target_without_login: str
     path: str
     query: str
     place: Place
@@ -49,6 +51,8 @@ class Heads:
 
     def _remember(self, seen: _Seen) -> Head:
         head = self._old.pop(seen, None) or _read(*seen)
+        if len(head.target) + sum(len(name) + len(value) for name, value in seen[2]) > LARGEST:
+            return head
         if len(self._young) >= REMEMBERED:
             self._old, self._young = self._young, {}
         self._young[seen] = head
@@ -62,6 +66,7 @@ def _read(method: str, target: str, headers: Headers) -> Head:
     return Head(
         token=token,
         target=target,
+        target_without_login=without_key(target) if has_login else target,
         path=path,
         query=query,
         place=table.find(method, path),

@@ -56,7 +56,9 @@ def for_upstream(headers: Headers, *, login: bool) -> Headers:
 
 def for_client(headers: Headers) -> Headers:
     """What goes back to an agent; the framing is the server's."""
-    kept = tuple([pair for pair in headers if pair[0] not in _TO_CLIENT])
+    kept = tuple(
+        [pair for pair in headers if pair[0] not in _TO_CLIENT and not pair[0].startswith(_OURS)]
+    )
     if len(kept) == len(headers) or not (named := _nominated(headers)):
         return kept
     return tuple(pair for pair in kept if pair[0] not in named)

@@ -180,15 +180,15 @@ def credentials(headers: Headers, target: str) -> tuple[bytes, str, bool]:
         token, rest = _from_path(target)
         return _beside(token, shown, rest)
     if "key=" in target:
-        key, target = _take_key(target)
-        shown.append(key)
+        keys, target = _take_keys(target)
+        shown += keys
     return next(filter(None, shown), b""), target, False
 
 
 def _beside(token: bytes, shown: list[bytes], target: str) -> tuple[bytes, str, bool]:
     """With the token in the path. A client that shows the token elsewhere, too, has no login."""
-    key, without = _take_key(target) if "key=" in target else (b"", target)
-    if token in shown or token == key or not (key or any(shown)):
+    keys, without = _take_keys(target) if "key=" in target else ([], target)
+    if token in shown or token in keys or not (any(keys) or any(shown)):
         return token, without, False
     return token, target, True
 
@@ -209,12 +209,16 @@ def _bare(value: bytes) -> bytes:
     return token.strip() if scheme.lower() == b"bearer" else value
 
 
-def _take_key(target: str) -> tuple[bytes, str]:
+def without_key(target: str) -> str:
+    return _take_keys(target)[1] if "key=" in target else target
+
+
+def _take_keys(target: str) -> tuple[list[bytes], str]:
     """`?key=` as Gemini's clients send it, and the target without it."""
     path, _, query = target.partition("?")
     parts = query.split("&")
-    keys = [part[4:] for part in parts if part.startswith("key=")]
+    keys = [part[4:].encode() for part in parts if part.startswith("key=")]
     if not keys:
-        return b"", target
+        return [], target
     rest = "&".join(part for part in parts if not part.startswith("key="))
-    return keys[0].encode(), f"{path}?{rest}" if rest else path
+    return keys, f"{path}?{rest}" if rest else path

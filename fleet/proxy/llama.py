@@ -33,6 +33,7 @@ class Llama:
         self._slotted = Slotted(upstream, 1)
         self._tasks = tasks
         self._asked_at: float | None = None
+        self._asking: asyncio.Task[None] | None = None
 
     @property
     def slots(self) -> int:
@@ -42,8 +43,13 @@ class Llama:
         now = asyncio.get_running_loop().time()
         if self._asked_at is None or now - self._asked_at > AGAIN_S:
             self._asked_at = now
-            self._tasks.create_task(self._ask())
+            self._asking = self._tasks.create_task(self._ask())
         return self._slotted.send(outgoing, sink)
+
+    def close(self) -> None:
+        """Wait for nothing it may still say."""
+        if self._asking is not None:
+            self._asking.cancel()
 
     async def _ask(self) -> None:
         try:

@@ -133,7 +133,8 @@ class Pipeline:
             hides_usage=hides_usage,
         )
         headers = head.onward_with_login if login else head.onward
-        visit.outgoing = Outgoing(visit.exchange.request.method, head.target, headers, body)
+        target = head.target if login else head.target_without_login
+        visit.outgoing = Outgoing(visit.exchange.request.method, target, headers, body)
         visit.enter(self.rooms.inference, self._infer)
 
     async def _list_models(self, visit: Visit) -> None:

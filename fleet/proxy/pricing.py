@@ -162,12 +162,12 @@ class Prices:
         try:
             answer = msgspec.json.decode(line or b"", type=Answer)
         except msgspec.DecodeError:
-            log.warning("the price of %s cannot be looked up now", model)
+            log.warning("the price of %r cannot be looked up now", model)
             quote.until = self._now() + ASK_AGAIN_S
         else:
             quote.price, quote.until = answer.price, answer.until
             if answer.price is None:
-                log.warning("the price of %s at %s is not known", model, source.url or source.kind)
+                log.warning("the price of %r at %s is not known", model, source.url or source.kind)
         quote.ready = True
 
 

@@ -41,7 +41,7 @@ class Anthropic:
         counting = path.endswith("/count_tokens")
         return Asked(
             endpoint=Endpoint.COUNT_TOKENS if counting else Endpoint.MESSAGES,
-            model=lenient.text_of(members, "model"),
+            model=lenient.model_of(members),
             stream=not counting and lenient.is_true(members, "stream"),
             max_output=lenient.count(lenient.value_of(members, "max_tokens")),
             deterministic=counting or lenient.value_of(members, "temperature") == 0,

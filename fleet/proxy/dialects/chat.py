@@ -29,7 +29,7 @@ class Chat:
     name = DialectName.CHAT
 
     def ask(self, path: str, query: str, members: Members) -> Asked:
-        model = lenient.text_of(members, "model")
+        model = lenient.model_of(members)
         if path.endswith("/embeddings"):
             return Asked(endpoint=Endpoint.EMBEDDINGS, model=model, deterministic=True)
         if path.endswith("/models"):

@@ -15,6 +15,7 @@ from fleet.proxy.dialects.dialect import Members
 from fleet.proxy.wire import Headers
 
 MOST_TOKENS = 1 << 32  # above it a count is nonsense
+LONGEST_MODEL = 256  # characters of its name
 CHARS_A_TOKEN = 4  # a floor for text and code in all current tokenizers
 
 Object = dict[str, object]
@@ -130,6 +131,11 @@ def text_of(members: Members, name: str) -> str:
         return _text.decode(found)
     except (ValueError, RecursionError):
         return ""
+
+
+def model_of(members: Members) -> str:
+    """Of a longer name the beginning: no upstream has it, and we do not remember megabytes."""
+    return text_of(members, "model")[:LONGEST_MODEL]
 
 
 def event(name: str, value: object) -> bytes:

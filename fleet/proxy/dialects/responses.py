@@ -32,7 +32,7 @@ class Responses:
     def ask(self, path: str, query: str, members: Members) -> Asked:
         return Asked(
             endpoint=Endpoint.RESPONSES,
-            model=lenient.text_of(members, "model"),
+            model=lenient.model_of(members),
             stream=lenient.is_true(members, "stream"),
             max_output=lenient.count(lenient.value_of(members, "max_output_tokens")),
             deterministic=lenient.value_of(members, "temperature") == 0,

@@ -42,8 +42,8 @@ class Link(asyncio.Protocol):
         "_answered",
         "_done",
         "_fields",
+        "_framing",
         "_got",
-        "_head_size",
         "_heard",
         "_home",
         "_keep",
@@ -76,7 +76,7 @@ class Link(asyncio.Protocol):
         self._status = 0  # of the final head, once it is whole
         self._told = self._done = self._keep = self._until_close = False
         self._heard = self._answered = False
-        self._head_size = self._unsent = 0
+        self._framing = self._unsent = 0
 
     # -- the pool's calls -------------------------------------------------------------------
 
@@ -148,7 +148,9 @@ class Link(asyncio.Protocol):
             return
         try:
             parser.feed_data(data)
-            if not self._status:
+            if self._got:
+                self._framing = 0
+            elif not self._done:
                 self._bound(data)
         except (HttpParserError, HttpParserUpgrade, _Bad) as error:
             self._got.clear()
@@ -221,9 +223,12 @@ class Link(asyncio.Protocol):
             self._keep = self._parser.should_keep_alive()
 
     def _bound(self, data: bytes) -> None:
-        self._head_size += len(data)
-        if self._head_size > self._home.head_limit:
-            raise _Bad(f"a head of more than {self._home.head_limit} bytes")
+        """A head, or what comes between two pieces of a body and after the last: the parser keeps
+        it until it ends."""
+        self._framing += len(data)
+        if self._framing > self._home.head_limit:
+            what = "framing" if self._status else "a head"
+            raise _Bad(f"{what} of more than {self._home.head_limit} bytes")
 
     # -- the end ----------------------------------------------------------------------------
 
