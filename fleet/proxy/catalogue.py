@@ -16,6 +16,8 @@ from fleet.proxy.wire import Headers, Outgoing, Reply
 log = logging.getLogger(__name__)
 
 KEPT_S = 300.0
+# Of a list that is kept for all: one caller's headers could spoil it for the others.
+NEUTRAL: Headers = ((b"accept", b"application/json"), (b"anthropic-version", b"2023-06-01"))
 PATIENCE_S = 3.0  # Claude Code gives a gateway as long
 
 
@@ -33,7 +35,7 @@ class Catalogue:
         if kept is not None and not own and self._clock() - kept[0] < KEPT_S:
             return kept[1]
         bodies = await asyncio.gather(
-            *(self._ask(provider, headers) for provider in self._providers.all)
+            *(self._ask(each, headers if own else NEUTRAL) for each in self._providers.all)
         )
         reply = models.reply(path, tuple(body for body in bodies if body is not None))
         if reply.status == 200 and not own:

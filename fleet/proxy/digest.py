@@ -60,7 +60,7 @@ _PER_REQUEST = re.compile(rb"cch=[0-9a-z]+;?")
 _USER_ONLY = re.compile(rb'\{"user_id": ?"[^"\\]*(?:\\.[^"\\]*)*"\}')
 _TYPE_FIRST = (
     re.compile(  # an item whose id is known without reading it: which, or that none may go
-        rb'\{"type": ?"(?:(?:message|reasoning)", ?"id": ?("[^"\\]*")|(?!message"|reasoning"))'
+        rb'\{"type": ?"(?:message", ?"id": ?("[^"\\]*")|(?!message"|reasoning"))'
     )
 )
 _NAMELESS = (b'"message"', b'"reasoning"')
@@ -72,6 +72,7 @@ class _Item(msgspec.Struct):
     type: msgspec.Raw = msgspec.Raw(b"")
     id: msgspec.Raw = msgspec.Raw(b"")
     role: msgspec.Raw = msgspec.Raw(b"")
+    encrypted_content: msgspec.Raw = msgspec.Raw(b"")
 
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -272,6 +273,8 @@ def _search_id(body: bytes, start: int, end: int) -> tuple[int, int]:
         return start, start
     own = bytes(item.id)
     named = bytes(item.type) or bytes(item.role)  # with neither its id is all it says: a reference
+    if named == b'"reasoning"' and bytes(item.encrypted_content) in (b"", b"null"):
+        return start, start  # a reference as well, to what the provider may have stored
     if own and (named in _NAMELESS or (named and not item.type)):
         for lead in (b'"id":', b'"id": '):
             at = body.find(lead + own, start, end)

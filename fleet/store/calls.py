@@ -14,7 +14,7 @@ from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
-from fleet.core.errors import FleetError
+from fleet.core.errors import FleetError, StorageError
 from fleet.core.traffic import Call, Served
 from fleet.store.database import Database, Migration, Row
 
@@ -130,8 +130,10 @@ class CallsWriter:
         db: Database | None = None
         try:
             db = Database(self._path)
+            inode = self._path.stat().st_ino
             while self._await_rows():
                 self._commit(db)
+                self._check_place(inode)
         except FleetError as error:
             self.fault = str(error)
         except Exception as error:
@@ -139,6 +141,18 @@ class CallsWriter:
         finally:
             if db is not None:
                 db.close()
+
+    def _check_place(self, inode: int) -> None:
+        """SQLite would go on writing to a file that nobody finds any more."""
+        try:
+            is_there = self._path.stat().st_ino == inode
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise StorageError(
+                f"{self._path} was removed or replaced while it was written to: model traffic can "
+                "no longer be accounted for"
+            )
 
     def _await_rows(self) -> bool:
         """A group is there; False when all is written and no more will come."""

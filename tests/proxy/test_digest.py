@@ -75,7 +75,7 @@ def _with_item(item: Body, *, store: object = False) -> Body:
     "item",
     [
         {"type": "message", "id": "ID", "role": "user", "content": []},
-        {"type": "reasoning", "id": "ID", "summary": []},
+        {"type": "reasoning", "id": "ID", "summary": [], "encrypted_content": "gAAA"},
         {"role": "assistant", "content": [{"id": "msg_c"}], "id": "ID"},
         {"id": "ID", "type": "message", "content": '"id":"msg_a"'},
         {"type": "message", "role": "user", "id": "ID", "content": "é"},

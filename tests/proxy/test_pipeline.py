@@ -300,3 +300,23 @@ def test_an_answer_kept_before_its_price_was_known_saves_its_price_later(
         await provider.close()
 
     asyncio.run(scenario())
+
+
+def test_a_list_of_models_for_all_is_not_asked_for_in_ones_own_headers(tmp_path: Path) -> None:
+    came: list[dict[bytes, bytes]] = []
+
+    def answer(exchange: Exchange) -> None:
+        came.append(dict(exchange.request.headers))
+        exchange.reply(Reply(200, ((b"content-type", b"application/json"),), b'{"data":[]}'))
+
+    async def scenario() -> None:
+        provider = await Server.listen("127.0.0.1", 0, answer)
+        toml = CHAT.format(port=provider.port, asks="true")
+        async with running(tmp_path, toml) as proxy, httpx.AsyncClient() as client:
+            mine = {"anthropic-version": "1066-10-14", "x-mine": "1"}
+            await client.get(f"{proxy.url}/v1/models", headers=mine)
+        await provider.close()
+        assert came[0][b"anthropic-version"] == b"2023-06-01"
+        assert b"x-mine" not in came[0]
+
+    asyncio.run(scenario())

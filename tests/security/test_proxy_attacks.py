@@ -83,6 +83,9 @@ def test_references_to_different_items_are_different_requests() -> None:
 
     assert digest('{"id":"msg_1"}') != digest('{"id":"msg_2"}')
     assert digest('{"id":"msg_1","type":null}') != digest('{"id":"msg_2","type":null}')
+    for more in ('"summary":[]', '"summary":[],"encrypted_content":null'):
+        thought = '{{"type":"reasoning","id":"{}",' + more + "}}"
+        assert digest(thought.format("rs_1")) != digest(thought.format("rs_2"))
     said = '{{"id":"{}","role":"user","content":"y"}}'
     assert digest(said.format("msg_1")) == digest(said.format("msg_2"))
 

@@ -238,3 +238,21 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path) -> None
     assert "stopped before anything else was done" in err
     told = [int(line) for line in out.splitlines()]
     holds_all_up_to(path, told[-1])
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_ledger_that_is_taken_away_is_a_fault_and_not_written_on(
+    tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "calls.db"
+    writer = CallsWriter(path)
+    writer.add(a_call(1))
+    writer.flush()
+    assert writer.fault == ""
+    path.rename(tmp_path / "elsewhere")
+    if how == "replaced":
+        path.write_bytes(b"")
+    writer.add(a_call(2))
+    writer.flush()
+    writer.close()
+    assert "was removed or replaced" in writer.fault
