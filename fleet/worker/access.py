@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from fleet.core.attempt import Claim
 from fleet.core.profile import Api, Profile
+from fleet.core.story import Story
 from fleet.gate.cleanroom import Caller, Interrupted
 from fleet.process.kernel import pause
 from fleet.process.supervise import Ended
@@ -41,15 +42,15 @@ class Access:
             found |= _variables(api, self.proxy, self.token)
         return found
 
-    def hushed(self, ended: Ended) -> Ended:
-        """What is told of an agent's end does not repeat its token."""
-        if not self.token:
-            return ended
-        return replace(
-            ended,
-            reason=ended.reason.replace(self.token, "…"),
-            last_line=ended.last_line.replace(self.token, "…"),
+    def hushed(self, ended: Ended, story: Story) -> tuple[Ended, Story]:
+        """What is told of an agent's end, and what it told itself, do not repeat its token."""
+        return (
+            replace(ended, reason=self._hush(ended.reason), last_line=self._hush(ended.last_line)),
+            replace(story, error=self._hush(story.error), said=self._hush(story.said)),
         )
+
+    def _hush(self, words: str) -> str:
+        return words.replace(self.token, "…") if self.token else words
 
 
 def _variables(api: Api, proxy: str, token: str) -> dict[str, str]:

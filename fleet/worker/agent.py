@@ -73,7 +73,7 @@ def run_agent(
         moved=watch.moved,
         on_output=talk.hear,
     )
-    ended, story = access.hushed(ended), talk.end()
+    ended, story = access.hushed(ended, talk.end())
     stories.keep(fleet.layout, claim, story)
     events.emit(
         fleet.db,

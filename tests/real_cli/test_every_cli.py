@@ -108,6 +108,23 @@ def test_words_without_a_change_are_no_success(repository: Repository, cli: Cli)
 
 
 @each(quick=("claude-bare", "codex"))
+def test_a_model_that_refuses_is_no_success_and_its_words_are_told(
+    repository: Repository, cli: Cli
+) -> None:
+    refuses = {"prompt": ASKED, "error": 400, "message": "no such thing here"}
+    prepare(repository, cli, says("Did it."), first=refuses)
+    repository.tasks({"id": "a", "prompt": f"{ASKED}.", "max_attempts": 1})
+    done = repository.fleet("run", timeout=180)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert repository.states() == {"a": "failed"}
+    if cli.tells:
+        assert "no such thing here" in repository.reason("a")
+        assert story(repository)["error"]
+    calls, _ = wire(repository)
+    assert {call.ended for call in calls} == {Ended.REFUSED}
+
+
+@each(quick=("claude-bare", "codex"))
 def test_a_stream_that_is_cut_costs_a_call_and_no_task(repository: Repository, cli: Cli) -> None:
     broken = {"prompt": ASKED, "turn": 2, "times": 1, "cut": "midway", "pieces": 6}
     prepare(repository, cli, bash("echo done > one.txt"), says("Did it."), first=broken | WORDS)

@@ -7,6 +7,8 @@ input it counts includes what was read from the provider's prompt cache.
 
 from __future__ import annotations
 
+import json
+
 from fleet.core.story import Story
 from fleet.core.traffic import plus
 from fleet.core.usage import NOTHING, Usage
@@ -37,7 +39,7 @@ class CodexReader:
                 self._usage = plus(self._usage, _usage(obj(event.get("usage"))))
             case "turn.failed":
                 self._ended = True
-                self._error = shown(obj(event.get("error")).get("message")) or "the turn failed"
+                self._error = _why(text(obj(event.get("error")).get("message")))
 
     def _item(self, item: Event) -> None:
         if item.get("type") == "agent_message":
@@ -57,6 +59,16 @@ class CodexReader:
             error=self._error,
             said=self._said,
         )
+
+
+def _why(message: str) -> str:
+    """Of a refusal it tells the body, as it came."""
+    try:
+        body = json.loads(message)
+    except (ValueError, RecursionError):
+        body = None
+    said = shown(obj(obj(body).get("error")).get("message"))
+    return said or shown(message) or "the turn failed"
 
 
 def _usage(counts: Event) -> Usage:

@@ -35,3 +35,10 @@ def test_a_failed_turn_is_told_and_a_failed_command_is_not_one() -> None:
     heard.hear(lines({"type": "turn.failed", "error": {"message": "Quota\nexceeded"}}))
     story = heard.finish()
     assert (story.ended, story.error) == (True, "Quota exceeded")
+
+
+def test_of_a_refusal_the_words_are_told_without_their_json() -> None:
+    heard = hearing(OutputFormat.CODEX)
+    body = '{"error":{"message":"No such model","type":"invalid_request_error","code":null}}'
+    heard.hear(lines({"type": "turn.failed", "error": {"message": body}}))
+    assert heard.finish().error == "No such model"
