@@ -66,7 +66,7 @@ def test_a_second_coordinator_is_refused_at_once_and_told_who_holds_it(
         second = repository.fleet("run")
         assert second.returncode == 75
         assert f"pid {first.pid}" in second.stderr
-        assert time.monotonic() - began < 3.0  # two interpreters' start included
+        assert time.monotonic() - began < 15.0  # the first one would take 60 s
         assert repository.fleet("stop", "--now").returncode == 0
         assert first.wait(60) == 1
         assert first.stdout is not None
