@@ -13,9 +13,11 @@ def status(
     *, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
 ) -> None:
     """What runs, what waits, what has ended; and whether a coordinator is at work."""
+    import time
+
     from fleet import control
     from fleet.cli.opening import view
-    from fleet.core.task import IN_FLIGHT
+    from fleet.core.task import IN_FLIGHT, TaskState
     from fleet.faces.render import status_lines, task_row
     from fleet.store.claims import is_held
     from fleet.store.controls import Controls
@@ -26,13 +28,17 @@ def status(
     orders = control.read(Controls(db))
     counts = Roster(db).counts()
     running = is_held(seen.layout.coordinator_lock)
-    in_flight = [entry for entry in seen.tasks() if entry.state in IN_FLIGHT]
+    shown = {*IN_FLIGHT, TaskState.PARKED}
+    in_flight = [entry for entry in seen.tasks() if entry.state in shown]
+    now = time.time()
     new = len(seen.tasks()) - counts.total
     if as_json:
         say_json(
             {
                 "running": running,
                 "paused": orders.paused,
+                "paused_until": orders.until if orders.waits(now) else None,
+                "waits": orders.waits(now),
                 "stopping": orders.stop,
                 "tasks": {state.value: number for state, number in counts.by_state},
                 "not_seen_by_a_run": new,
@@ -50,7 +56,11 @@ def status(
         )
         return
     for line in status_lines(
-        counts, running=running, paused=orders.paused, stopping=orders.stop, new=new
+        counts,
+        running=running,
+        paused=orders.paused or orders.waits(now),
+        stopping=orders.stop,
+        new=new,
     ):
         say(line)
     table(("STATE", "TASK", "PRIORITY", "TRIES", "WHAT"), [task_row(entry) for entry in in_flight])

@@ -7,8 +7,10 @@ do about it. An environment variable `FLEET_<SECTION>_<KEY>` wins over the file.
 
 from __future__ import annotations
 
+from fleet.config.budget import BudgetConfig, PriceConfig
 from fleet.config.env import Env, LogFormat
-from fleet.config.kinds import Auth, UpstreamKind
+from fleet.config.kinds import OFFICIAL, Auth, UpstreamKind
+from fleet.config.limits import LimitConfig, limit_of
 from fleet.config.plain import read_plain, wrong_glob
 from fleet.config.proxy import ALWAYS_SECRET, Dedup, ProxyConfig
 from fleet.config.reading import Config, load
@@ -16,6 +18,7 @@ from fleet.config.sections import (
     FleetConfig,
     GateConfig,
     LandingConfig,
+    LoopsConfig,
     OnProtected,
     WorkspaceConfig,
 )
@@ -23,19 +26,25 @@ from fleet.config.upstreams import UpstreamConfig
 
 __all__ = [
     "ALWAYS_SECRET",
+    "OFFICIAL",
     "Auth",
+    "BudgetConfig",
     "Config",
     "Dedup",
     "Env",
     "FleetConfig",
     "GateConfig",
     "LandingConfig",
+    "LimitConfig",
     "LogFormat",
+    "LoopsConfig",
     "OnProtected",
+    "PriceConfig",
     "ProxyConfig",
     "UpstreamConfig",
     "UpstreamKind",
     "WorkspaceConfig",
+    "limit_of",
     "load",
     "read_plain",
     "wrong_glob",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from fleet.config.budget import PriceConfig, read_prices
+from fleet.config.limits import LimitConfig, read_limits
 from fleet.config.upstreams import UpstreamConfig, read_upstreams
 from fleet.core.profile import Api
 from fleet.core.table import Table
@@ -48,7 +50,13 @@ class ProxyConfig:
     total_timeout_s: float
     body_bytes: int  # of one request
     bodies_bytes: int  # of all requests held at once
-    upstreams: tuple[UpstreamConfig, ...]  # the first that speaks the dialect and takes the model
+    hold_max_s: float  # a request that would have to wait longer parks its attempt
+    tries: int  # of a request, for an upstream's failures
+    upstreams: tuple[
+        UpstreamConfig, ...
+    ]  # those that speak the dialect and take the model, in turn
+    limits: tuple[LimitConfig, ...] = ()
+    prices: Mapping[str, PriceConfig] = field(default_factory=dict)  # by model, exactly
 
     @classmethod
     def read(
@@ -68,6 +76,10 @@ class ProxyConfig:
             total_timeout_s=table.seconds("total_timeout", 3600.0),
             body_bytes=table.integer("body_mb", 32, low=1, high=1024) * MB,
             bodies_bytes=table.integer("bodies_mb", 256, low=1, high=65_536) * MB,
+            hold_max_s=table.seconds("hold_max", 240.0, high=3600.0),
+            tries=table.integer("tries", 4, low=1, high=20),
+            limits=read_limits(table),
+            prices=read_prices(table),
             upstreams=read_upstreams(table, document, environ=environ, top=top),
         )
         if found.port and found.port == found.metrics_port:

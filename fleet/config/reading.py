@@ -7,16 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleet.config.budget import BudgetConfig
 from fleet.config.env import Env, read_env
 from fleet.config.plain import read_plain
 from fleet.config.proxy import ProxyConfig
-from fleet.config.sections import FleetConfig, GateConfig, LandingConfig, WorkspaceConfig
+from fleet.config.sections import (
+    FleetConfig,
+    GateConfig,
+    LandingConfig,
+    LoopsConfig,
+    WorkspaceConfig,
+)
 from fleet.core.errors import ConfigError, Problem
 from fleet.core.table import Loose, Table, in_order
 from fleet.core.toml import Document, parse
 
 FILE = "fleet.toml"
-SECTIONS = ("fleet", "workspace", "gate", "landing", "proxy")
+SECTIONS = ("fleet", "workspace", "gate", "landing", "proxy", "budget", "loops")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +33,8 @@ class Config:
     gate: GateConfig
     landing: LandingConfig
     proxy: ProxyConfig
+    budget: BudgetConfig
+    loops: LoopsConfig
     env: Env
 
 
@@ -42,6 +51,8 @@ def load(top: Path, environ: Mapping[str, str], *, force: bool = False) -> Confi
         gate=GateConfig.read(tables["gate"], cores=len(os.sched_getaffinity(0))),
         landing=LandingConfig.read(tables["landing"]),
         proxy=ProxyConfig.read(tables["proxy"], document, environ=environ, top=top),
+        budget=BudgetConfig.read(tables["budget"]),
+        loops=LoopsConfig.read(tables["loops"]),
         env=read_env(environ, home, problems),
     )
     for table in tables.values():

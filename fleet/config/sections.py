@@ -134,6 +134,23 @@ class GateConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoopsConfig:
+    """When an agent goes round in circles; 0 is never."""
+
+    same_call: int  # the same tool call, so often in a row
+    turns_without_change: int  # answers of its model, while no file of its workspace changes
+    tokens_per_minute: int  # without cache reads, over three minutes
+
+    @classmethod
+    def read(cls, table: Table) -> LoopsConfig:
+        return cls(
+            same_call=table.integer("same_call", 10),
+            turns_without_change=table.integer("turns_without_change", 100),
+            tokens_per_minute=table.integer("tokens_per_minute", 1_000_000),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LandingConfig:
     batch: int  # submissions proven together
 

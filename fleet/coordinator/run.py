@@ -106,6 +106,7 @@ class Coordinator:
         control.begin(controls, agents=self._agents)
         run = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         controls.set("run", run)
+        controls.set("run-began", f"{time.time():.3f}")
         controls.set("coordinator", json.dumps({"host": me.host, "pid": me.pid, "run": run}))
         sweep(self._fleet)
         forget(self._fleet.config.proxy.secret_names())  # the proxy's environment has been made
@@ -113,6 +114,9 @@ class Coordinator:
         become_subreaper()  # what a killed worker leaves comes to us, and can be swept
         self._emit(Event(kind=Kind.RUN_STARTED, at=time.time(), number=float(self._agents)))
         paused = control.read(controls).paused
+        waits = control.read(controls).waits(time.time())
+        if waits:
+            self._emit(Event(kind=Kind.PAUSED, at=time.time(), reason=waits))
         if paused:
             why = f"{paused}: nothing is claimed until `fleet resume`"
             self._emit(Event(kind=Kind.PAUSED, at=time.time(), reason=why))
@@ -141,6 +145,7 @@ class Coordinator:
             if time.monotonic() - looked >= FILES_S:
                 looked = time.monotonic()
                 self._reload_tasks()
+                control.end_of_wait(self._fleet.controls, now=time.time())
                 self._look_for_models()
             if self._deadline is not None and time.monotonic() > self._deadline:
                 self._deadline = None

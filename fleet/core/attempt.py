@@ -19,11 +19,14 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # policy said no: empty, outside its paths, a submodule…
     UNPROVEN = "unproven"  # the gate could not run; does not count against the task
     ABANDONED = "abandoned"  # drained, or its worker died
+    PARKED = "parked"  # its provider takes nothing for a while
+    STUCK = "stuck"  # it went round in circles
+    OVERSPENT = "overspent"  # its task's budget is spent
     CANCELLED = "cancelled"
 
 
 # Outcomes that are no fault of the work: the attempt is given back.
-UNCOUNTED = frozenset({Outcome.UNPROVEN, Outcome.CONFLICT, Outcome.CANCELLED})
+UNCOUNTED = frozenset({Outcome.UNPROVEN, Outcome.CONFLICT, Outcome.PARKED, Outcome.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

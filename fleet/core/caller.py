@@ -16,6 +16,7 @@ VERDICTS = (
     Outcome.TIMEOUT,
     Outcome.CRASHED,
     Outcome.REFUSED,
+    Outcome.STUCK,
 )
 
 
@@ -31,6 +32,7 @@ class Caller:
     priority: int = 1  # its task's: 0 is the most urgent
     verdicts: int = 0  # earlier attempts at the task that ended in one
     key: str  # names it in rows, logs and hashes
+    budget: int | None = None  # nano-dollars, of its task; None: the usual one
     notes: tuple[Note, ...] = ()  # to be put into its conversations
 
     @staticmethod

@@ -23,10 +23,17 @@ class Kind(StrEnum):
     RESUMED = "resumed"
     STOPPING = "stopping"
 
+    BREAKER = "breaker"  # the proxy asks an upstream no more, or again
+    KEY_REFUSED = "key-refused"
+    BUDGET = "budget"  # much of one is spent
+    SETTINGS = "settings"  # fleet.toml was changed, and taken over or not
+
     TASK_ADDED = "task-added"
     TASK_CHANGED = "task-changed"
     CLAIMED = "claimed"
     RUNNING = "running"
+    PARKED = "parked"  # until its provider takes calls again
+    UNPARKED = "unparked"
     NOTED = "noted"  # a person told the agent something
     AGENT_ENDED = "agent-ended"
     HARVESTED = "harvested"

@@ -68,7 +68,7 @@ class Record:
 class Next:
     """What becomes of a task after an attempt that was not merged."""
 
-    state: TaskState  # PENDING or a terminal one
+    state: TaskState  # PENDING, PARKED or a terminal one
     reason: str
     not_before: float = 0.0  # POSIX seconds; a clock that jumps only makes it wait
     counted: bool = True  # False gives the attempt back
@@ -82,10 +82,15 @@ def after(
     *,
     now: float,
     rng: random.Random,
+    until: float = 0.0,
 ) -> Next:
-    """Try again, or give up: the one place that decides it."""
+    """Try again, or give up: the one place that decides it. `until`: when who is parked goes on."""
     if outcome is Outcome.CANCELLED:
         return Next(state=TaskState.CANCELLED, reason=reason or "cancelled", counted=False)
+    if outcome is Outcome.PARKED:
+        return Next(state=TaskState.PARKED, reason=reason, not_before=until, counted=False)
+    if outcome is Outcome.OVERSPENT:
+        return Next(state=TaskState.FAILED, reason=reason)
     if outcome is Outcome.CONFLICT and record.conflicts > CONFLICTS_ALLOWED:
         return Next(state=TaskState.FAILED, reason=f"conflicts again and again: {reason}")
     if outcome is Outcome.UNPROVEN and record.unproven > record.unproven_allowed:

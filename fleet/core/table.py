@@ -89,13 +89,13 @@ class Table:
             return default
         return value
 
-    def number(self, key: str, default: D, *, high: float = 1e9) -> D | float:
-        """A finite number above 0."""
+    def number(self, key: str, default: D, *, high: float = 1e9, zero: bool = False) -> D | float:
+        """A finite number above 0, or from it."""
         value = self._take(key, (int, float), "a number", f"write {key} = 1.5")
         if not isinstance(value, (int, float)):
             return default
-        if not 0 < value <= high:  # nan fails both
-            self._out_of_range(key, value, f"above 0, to {high:,.0f}")
+        if not (0 < value <= high or (zero and value == 0)):  # nan fails all
+            self._out_of_range(key, value, f"{'0' if zero else 'above 0,'} to {high:,.0f}")
             return default
         return float(value)
 
@@ -184,10 +184,16 @@ class Table:
         data = value if isinstance(value, dict) else {}
         return Table(data, self._document, self.problems, (*self._path, key), overrides)
 
-    def tables(self, key: str) -> tuple[Table, ...]:
-        """An array of tables, which must be there."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys that are there, where they are a person's to choose."""
+        self._asked.update(self._data)
+        return tuple(self._data)
+
+    def tables(self, key: str, *, optional: bool = False) -> tuple[Table, ...]:
+        """An array of tables."""
         fix = f"write each as [[{key}]]"
-        if key not in self._data:
+        if key not in self._data and not optional:
             self.report(key, f"there is no {key}", f"write {key} = [] if there are none yet")
         value = self._take(key, list, "an array of tables", fix)
         if not isinstance(value, list):

@@ -17,6 +17,7 @@ class TaskState(StrEnum):
     """Where a task stands. The second half is terminal."""
 
     PENDING = "pending"
+    PARKED = "parked"  # as pending, but not before its provider takes calls again
     CLAIMED = "claimed"  # a worker holds its lock; the epoch is durable
     RUNNING = "running"  # its agent, or the proof of its result, is at work
     SUBMITTED = "submitted"  # proven on some base; waits for the lander
@@ -44,6 +45,7 @@ IN_FLIGHT = frozenset({*HELD, TaskState.SUBMITTED, TaskState.LANDING})
 # What people see; the reason says the rest.
 SHOWN = {
     TaskState.PENDING: "pending",
+    TaskState.PARKED: "parked",
     TaskState.CLAIMED: "claimed",
     TaskState.RUNNING: "running",
     TaskState.SUBMITTED: "running",

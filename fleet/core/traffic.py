@@ -26,6 +26,7 @@ class Ended(StrEnum):
     FAILED = "failed"  # no answer began
     CUT = "cut"  # an answer began, and did not come to its end
     CANCELLED = "cancelled"  # by us: nobody waited for it any more
+    LOST = "lost"  # the proxy was killed under it: charged with the most it can have cost
 
 
 class Call(NamedTuple):
@@ -50,6 +51,26 @@ class Call(NamedTuple):
     total_s: float
     bytes_in: int  # from the upstream
     bytes_out: int  # to it
+
+
+class Reservation(NamedTuple):
+    """Money that is set aside for a call, before it is sent."""
+
+    id: int  # the call's
+    at: float  # POSIX s
+    task: TaskId
+    epoch: int
+    agent: str
+    upstream: str
+    model: str
+    endpoint: str
+    amount: int  # nano-dollars: the most it can cost
+
+
+class Void(NamedTuple):
+    """A reservation whose call was never sent."""
+
+    id: int
 
 
 class Served(NamedTuple):

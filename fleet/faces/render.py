@@ -30,6 +30,8 @@ def _note(view: TaskView) -> str:
         if view.waiting:
             return f"  [waits for {', '.join(view.task.depends_on)}]"
         return f"  [last time: {view.reason}]" if view.reason else ""
+    if view.state is TaskState.PARKED:
+        return f"  [until {_clock(view.not_before)}: {view.reason}]"
     if view.state in (TaskState.SUBMITTED, TaskState.LANDING):
         return f"  [proven by {view.worker}, waits for the lander]"
     return f"  [{view.state} by {view.worker}]"
@@ -105,6 +107,8 @@ def _says(event: Event) -> str:
             return f"{event.verdict} in {duration(event.number)}{_because(event.reason)}{kept}"
         case Kind.LANDED | Kind.HARVESTED | Kind.SUBMITTED | Kind.PUBLISHED:
             return event.commit[:10]
+        case Kind.PARKED:
+            return f"until {_clock(event.number)}{_because(event.reason)}"
         case Kind.RETURNED | Kind.ENDED:
             return f"{event.outcome or event.state} -> {event.state}{_because(event.reason)}"
         case Kind.RUN_STARTED:
@@ -148,11 +152,18 @@ def status_lines(
         state += f", stopping ({stopping})"
     flight = counts.of(*IN_FLIGHT)
     pending = counts.of(TaskState.PENDING) + new
+    parked = counts.of(TaskState.PARKED)
     return [
         f"fleet is {state}",
         f"{counts.total + new} tasks: {counts.merged} landed, {flight} in flight, "
-        f"{pending} pending, {counts.total - counts.open - counts.merged} not landed",
+        f"{pending} pending, "
+        + (f"{parked} parked, " if parked else "")
+        + f"{counts.total - counts.open - counts.merged} not landed",
     ]
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,10 @@ from fleet.core.traffic import Call, Ended
 from fleet.core.usage import NOTHING
 from fleet.proxy.bookkeeping import Books
 from fleet.proxy.flight import Flight
+from fleet.proxy.loop_watch import LoopWatch
 from fleet.proxy.stage import Priority, Room
+from fleet.proxy.treasury import Treasury
+from fleet.proxy.wire import Fault
 
 MODEL_WITHIN = 4096  # bytes of an answer
 _MODEL = re.compile(rb'"model(?:Version)?" ?: ?"([^"\\]{1,200})"')
@@ -20,9 +23,18 @@ class Accounts:
     """The post-process stage, the only one that calls walk through and not requests."""
 
     def __init__(
-        self, *, books: Books, room: Room, next_id: int, clock: Callable[[], float]
+        self,
+        *,
+        books: Books,
+        room: Room,
+        treasury: Treasury,
+        watch: LoopWatch,
+        next_id: int,
+        clock: Callable[[], float],
     ) -> None:
         self._books = books
+        self._treasury = treasury
+        self._watch = watch
         self._room = room
         self._next_id = next_id
         self._clock = clock
@@ -37,11 +49,30 @@ class Accounts:
         began = self._clock()
         self._room.enter(Priority.NORMAL, began, _nobody_waits)
         flight.usage = flight.meter.usage if flight.status == 200 else NOTHING
-        self._books.call(_row(flight, began), flight.plan.quote)
+        quote = flight.plan.quote
+        cost = quote.cost(flight.usage)
+        reserved = self._treasury.reserved(flight.call_id)
+        if reserved and _is_unknown(flight):
+            cost = reserved  # the provider may have charged for it: nobody can say how much
+        row = _row(flight, began, cost)
+        self._books.call(row, None if reserved else quote)
+        if reserved or quote.price is not None:
+            self._treasury.settle(flight.call_id, cost)
+        if flight.ended is Ended.COMPLETE and flight.caller.task:
+            self._watch.answered(flight, began)
         self._room.leave(began, self._clock())
 
 
-def _row(flight: Flight, now: float) -> Call:
+def _is_unknown(flight: Flight) -> bool:
+    """It was sent, and neither an answer nor a refusal says what was used."""
+    if flight.usage or flight.status >= 400:
+        return False
+    failure = flight.failure
+    never_left = failure is not None and (failure.fault is Fault.CONNECT or failure.reused)
+    return flight.ended is not Ended.COMPLETE and not never_left
+
+
+def _row(flight: Flight, now: float, cost: int) -> Call:
     plan, caller, failure = flight.plan, flight.caller, flight.failure
     return Call(
         id=flight.call_id,
@@ -57,7 +88,7 @@ def _row(flight: Flight, now: float) -> Call:
         ended=flight.ended or Ended.FAILED,  # not over: it is sent again, and this time failed
         fault=failure.fault if failure is not None else "",
         usage=flight.usage,
-        cost=plan.quote.cost(flight.usage),
+        cost=cost,
         priced=plan.quote.priced,
         first_byte_s=flight.head_at - flight.sent_at if flight.head_at else 0.0,
         total_s=now - flight.sent_at,

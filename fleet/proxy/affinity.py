@@ -14,21 +14,14 @@ from hashlib import blake2b
 _REMEMBERED = 8192  # sessions; one costs about 200 bytes
 
 
-def pick(session: bytes, names: Sequence[str]) -> int:
-    """The index of its name. There must be one."""
-    return _pick(session, tuple(names))
-
-
 def ranked(session: bytes, names: Sequence[str]) -> tuple[int, ...]:
     """The indexes of all names, the best first: where to go when the best does not answer."""
-    return tuple(sorted(range(len(names)), key=lambda index: _weight(session, names[index])))
+    return _ranked(session, tuple(names))
 
 
 @lru_cache(_REMEMBERED)
-def _pick(session: bytes, names: tuple[str, ...]) -> int:
-    if not names:
-        raise ValueError("a session needs at least one name to belong to")
-    return ranked(session, names)[0]
+def _ranked(session: bytes, names: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(names)), key=lambda index: _weight(session, names[index])))
 
 
 def _weight(session: bytes, name: str) -> tuple[bytes, str]:

@@ -16,8 +16,9 @@ from fleet.proxy.dialects.dialect import Asked, Dialect, Sort
 from fleet.proxy.fingerprint import Key
 from fleet.proxy.kept import Kept
 from fleet.proxy.pricing import Quote
-from fleet.proxy.providers import Provider
+from fleet.proxy.providers import Provider, Route
 from fleet.proxy.sse import events_of
+from fleet.proxy.stage import Priority
 from fleet.proxy.subscriber import Readers, Subscriber
 from fleet.proxy.wire import Headers, Reply, Trouble, Upstream, header
 
@@ -49,6 +50,12 @@ class Plan:
     caller: Caller
     quote: Quote
     hides_usage: bool = False  # the usage chunk was our wish, not the client's
+    routes: tuple[Route, ...] = ()  # this way first, then the others
+    level: Priority = Priority.NORMAL
+    body: bytes = b""  # as it came; kept only where there is another way
+    session: bytes = b""  # as the client names it
+    cap: int = 0  # tokens: put where the request does not bound its answer; 0 for none
+    is_odd: bool = False  # nobody can read the body
 
 
 class Answer:
@@ -90,6 +97,12 @@ class Answer:
         self.folded: bytes | None = None
         self.unfolded: tuple[bytes, ...] | None = None
         self.usage: Usage = NOTHING
+
+    def forget(self) -> None:
+        """Of an answer that was none: nobody has read of it."""
+        self.status, self.headers, self.form = 0, (), Form.UNKNOWN
+        self.log, self.hidden, self.released = [], set(), 0
+        self.reply = self.body = None
 
     # -- subscribers ------------------------------------------------------------------------
 
@@ -145,6 +158,15 @@ class Answer:
     def asked_stream(self) -> bool:
         return self.plan.stream
 
+    def late(self) -> bytes:
+        """What went wrong, for a client that waits in a stream: in place of the answer."""
+        dialect = self.plan.dialect
+        if self.reply is not None:
+            return dialect.late(self.reply.body)
+        if self.form is Form.RAW:
+            return dialect.broken("the provider's answer cannot be made a stream")
+        return dialect.late(self.whole())
+
     @property
     def broken(self) -> Reply:
         """For those who cannot be given a rendering of what came."""
@@ -167,7 +189,7 @@ class Answer:
         return kept
 
     @classmethod
-    def again(cls, kept: Kept, plan: Plan) -> Answer:
+    def replayed(cls, kept: Kept, plan: Plan) -> Answer:
         """For who asks now, by `plan`."""
         answer = cls(replace(plan, stream=kept.streams))
         answer.status, answer.headers = 200, kept.headers
@@ -186,7 +208,7 @@ class Answer:
             message,
             request_id=f"req_call_{self.call_id}",
             retry_after_s=retry_after_s,
-            retry=True,
+            retry=trouble is not Trouble.SPENT,
         )
 
 

@@ -39,6 +39,10 @@ class Builder:
         self._tape = tape
         self._stack = ExitStack()
         self._secrets: list[bytes] = []
+        self.configure(config)
+
+    def configure(self, config: ProxyConfig) -> None:
+        """For what is built from now on."""
         self._timeouts = Timeouts(
             connect=config.connect_timeout_s,
             first_byte=config.first_byte_timeout_s,

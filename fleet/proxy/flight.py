@@ -17,6 +17,7 @@ from typing import Protocol
 from fleet.core.traffic import Ended
 from fleet.proxy.answer import EVENT_STREAM, Answer, Form, Plan
 from fleet.proxy.dialects.dialect import Endpoint, Sort
+from fleet.proxy.fingerprint import Key
 from fleet.proxy.headers import for_client
 from fleet.proxy.sse import Splitter
 from fleet.proxy.subscriber import Subscriber
@@ -32,10 +33,10 @@ MESSAGE_BYTES = 300  # of a provider's words in an error of ours
 class Control(Protocol):
     """Who keeps the flights: told of every turn, in this order."""
 
-    def answered(self, flight: Flight) -> None: ...  # a first sign of an answer with status 200
+    def headed(self, flight: Flight) -> None: ...  # the head of an answer has come
     def unshared(self, flight: Flight) -> None: ...  # nobody may board any more
     def over(self, flight: Flight) -> None: ...  # before subscribers hear of it
-    def retries(self, flight: Flight) -> bool: ...  # whether a lost call is made once more
+    def retries(self, flight: Flight) -> bool: ...  # whether what came of it is not the last word
     def deserted(self, flight: Flight) -> None: ...  # the last subscriber has left
 
 
@@ -43,6 +44,7 @@ class Flight(Answer):
     """A `Sink`: the answer while it comes."""
 
     __slots__ = (
+        "began",
         "bytes_in",
         "bytes_out",
         "caller",
@@ -54,8 +56,10 @@ class Flight(Answer):
         "meter",
         "outgoing",
         "paused",
+        "said",
         "sending",
         "sent_at",
+        "shared_as",
         "splitter",
         "subscribers",
     )
@@ -68,16 +72,37 @@ class Flight(Answer):
         self.control = control
         self.clock = clock
         self.caller = plan.caller  # whom the call is charged to
-        self.meter = plan.dialect.meter(plan.asked)
+        self.began = clock()
+        self.bytes_out = len(outgoing.body)
+        self.subscribers: list[Subscriber] = []
+        self.deserted_at: float | None = None
+        self.shared_as: Key | None = None  # the key under which others find it
+        self._fresh()
+
+    def again(self) -> None:
+        """Nothing has been said yet; nothing of an earlier try is left."""
+        self._fresh()
+        self.forget()
+
+    def _fresh(self) -> None:
+        self.meter = self.plan.dialect.meter(self.plan.asked)
         self.splitter: Splitter | None = None
         self.sent_at = self.head_at = 0.0
         self.sending: Sending | None = None
         self.bytes_in = 0
-        self.bytes_out = len(outgoing.body)
-        self.subscribers: list[Subscriber] = []
         self.paused = False
         self.failure: Failure | None = None
-        self.deserted_at: float | None = None
+        self.said = b""  # the event with which the provider gave up
+
+    def take_way(self, plan: Plan, outgoing: Outgoing) -> None:
+        """Somebody else is asked."""
+        self.plan, self.outgoing = plan, outgoing
+        self.bytes_out = len(outgoing.body)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Nobody has read anything of it yet."""
+        return not self.released and not self.is_over
 
     # -- subscribers ------------------------------------------------------------------------
 
@@ -128,20 +153,22 @@ class Flight(Answer):
     def head(self, status: int, headers: Headers) -> None:
         self.status, self.headers, self.head_at = status, for_client(headers), self.clock()
         encoded = header(headers, b"content-encoding") not in (b"", b"identity")
-        if encoded:
+        if encoded and status < 400:
             self._make_raw()
         elif status == 200 and header(headers, b"content-type").startswith(EVENT_STREAM):
             self.form, self.splitter = Form.STREAM, Splitter()
         else:
             self.form = Form.WHOLE
-        if status == 200:
-            self.control.answered(self)
+        self.control.headed(self)
 
     def data(self, data: bytes) -> None:
         self.bytes_in += len(data)
-        if self.splitter is not None:
-            self._events(self.splitter.feed(data))
-            if self.splitter.overflow:
+        splitter = self.splitter
+        if splitter is not None:
+            self._events(splitter.feed(data))
+            if self.splitter is not splitter:
+                return  # an error event, and another try has begun
+            if splitter.overflow:
                 self._give_up("the provider sent an event too long to read")
         else:
             self.log.append(data)
@@ -181,27 +208,31 @@ class Flight(Answer):
             self._push()
 
     def end(self) -> None:
-        if self.splitter is not None:
-            rest = self.splitter.rest
+        splitter = self.splitter
+        if splitter is not None:
+            rest = splitter.rest
             if rest and self.meter.ended:
                 self.log.append(rest)  # an empty line, a comment: says nothing, but was sent
             elif rest:
                 self._events([rest])
-            if self.is_over:
+            if self.is_over or self.splitter is not splitter:
                 return
             if not self.meter.ended:
-                self._give_up("the provider's stream ended before its answer did")
+                self.failed(Failure(Fault.PROTOCOL, "the stream ended before the answer did", True))
                 return
         elif self.form is Form.WHOLE and self.status == 200:
             self.meter.whole(self.whole())
-        self._finish(Ended.COMPLETE if self.status < 400 else Ended.REFUSED)
+        if self.status < 400:
+            self._finish(Ended.COMPLETE)
+        elif self.released or not self.control.retries(self):
+            self._finish(Ended.REFUSED)
 
     def failed(self, failure: Failure) -> None:
         if self._said_all and failure.fault is not Fault.PROTOCOL and not self.is_over:
             self._finish(Ended.COMPLETE)  # all that is missing is the word that nothing is
             return
         self.failure = failure
-        if failure.answered or self.is_over or not self.control.retries(self):
+        if self.released or self.is_over or not self.control.retries(self):
             self._give_up(*_told(failure))
 
     @property
@@ -229,7 +260,9 @@ class Flight(Answer):
         """An error event: the provider's own words if they can still be a status, else as it is."""
         if self.sending is not None:
             self.sending.cancel()
-        self.failure = Failure(Fault.PROTOCOL, "error event", answered=True)
+        self.failure, self.said = Failure(Fault.PROTOCOL, "error event", answered=True), event
+        if not self.released and self.control.retries(self):
+            return
         trouble = Trouble.OVERLOADED if b"overloaded" in event else Trouble.UPSTREAM
         said = event.decode("utf-8", "replace").strip()[:MESSAGE_BYTES]
         self.reply = self.refusal(trouble, f"the provider ended its answer: {said}")

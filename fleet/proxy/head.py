@@ -13,10 +13,13 @@ from fleet.proxy.dialects.table import Place
 from fleet.proxy.fingerprint import TELLING
 from fleet.proxy.headers import CREDENTIALS, for_upstream
 from fleet.proxy.identity import credentials, without_key
+from fleet.proxy.stage import Priority
 from fleet.proxy.subscriber import DEDUP
 from fleet.proxy.wire import Headers, Request, header
 
 SESSION_HEADERS = (b"x-claude-code-session-id", b"session-id", b"x-session-id")
+PRIORITY = b"x-fleet-priority"
+_URGENCIES = {level.name.lower().encode(): level for level in Priority}
 REMEMBERED = 512  # in each of two generations
 LARGEST = 16 << 10  # bytes of a head that is remembered: anybody may send some
 
@@ -34,6 +37,7 @@ class Head:
     session: bytes  # as the client names it; b"" when it does not
     login: bytes  # what the client shows its provider; b"" if nothing
     opts_out: bool  # of sharing its answer
+    urgency: Priority  # at most; what its task is, if it does not say
     telling: Headers  # those that change an answer
     onward: Headers  # what goes on to a provider
     onward_with_login: Headers
@@ -73,6 +77,7 @@ def _read(method: str, target: str, headers: Headers) -> Head:
         session=next(filter(None, (header(headers, name) for name in SESSION_HEADERS)), b""),
         login=shown or query.encode() if has_login else b"",
         opts_out=header(headers, DEDUP) == b"off",
+        urgency=_URGENCIES.get(header(headers, PRIORITY).lower(), Priority.CRITICAL),
         telling=tuple(pair for pair in headers if pair[0] in TELLING),
         onward=for_upstream(headers, login=False),
         onward_with_login=for_upstream(headers, login=has_login),

@@ -20,6 +20,7 @@ from fleet.core.caller import Caller
 from fleet.core.note import Via
 from fleet.proxy.headers import CREDENTIALS
 from fleet.proxy.wire import Headers
+from fleet.store.controls import Controls
 from fleet.store.database import Database
 from fleet.store.notes import of_live_attempts
 from fleet.store.tokens import digest, live
@@ -37,7 +38,8 @@ Told = TypeVarTuple("Told")
 class Callers:
     """Who may send requests now. Used from one event loop; `start` first, `close` last.
 
-    `on_change` is told, in the loop, of callers that are none any more; `on_error` of the ledger
+    `on_change` is told, in the loop, of callers that are none any more; `on_run` of when the run
+    began that is under way, or was last; `on_error` of the ledger
     becoming unreadable, after which nobody is let in.
     """
 
@@ -46,10 +48,12 @@ class Callers:
         database: Path,
         *,
         on_change: Callable[[Ended], None] = lambda _: None,
+        on_run: Callable[[float], None] = lambda _: None,
         on_error: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._on_change = on_change
+        self._on_run = on_run
         self._on_error = on_error
         self._by_hash: Snapshot = {}
         self._by_token: dict[bytes, Caller] = {}
@@ -108,6 +112,9 @@ class Callers:
         if ended:
             self._on_change(ended)
 
+    def _take_run(self, began: float) -> None:
+        self._on_run(began)
+
     def _end(self, error: Exception | None) -> None:
         if error is not None:
             self._error = error
@@ -132,7 +139,7 @@ class Callers:
         _post(loop, self._end, error)
 
     def _follow(self, db: Database, loop: asyncio.AbstractEventLoop) -> None:
-        version, known = -1, Snapshot()
+        version, known, began_run = -1, Snapshot(), -1.0
         while not self._closed:
             asked = self._asked.wait(POLL_S)
             if asked:
@@ -142,12 +149,21 @@ class Callers:
             began, seen = time.monotonic(), db.version()
             if seen != version:
                 version, callers = seen, _snapshot(db)
+                run = run_began(db)
+                if run != began_run:
+                    began_run = run
+                    _post(loop, self._take_run, run)
                 if callers != known:
                     known = callers
                     _post(loop, self._take, callers)
             if asked:
                 _post(loop, self._current.set)
                 threading.Event().wait(max(0.0, SHORTEST_S - (time.monotonic() - began)))
+
+
+def run_began(db: Database) -> float:
+    """POSIX s; 0.0 where no run ever did."""
+    return float(Controls(db).get("run-began") or 0.0)
 
 
 def _snapshot(db: Database) -> Snapshot:

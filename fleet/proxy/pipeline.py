@@ -20,23 +20,23 @@ from fleet.core.caller import Caller
 from fleet.proxy.answer import Plan
 from fleet.proxy.bookkeeping import Books
 from fleet.proxy.catalogue import Catalogue
-from fleet.proxy.dialects import chat
 from fleet.proxy.dialects.dialect import Asked, Endpoint
 from fleet.proxy.fingerprint import Fingerprints
+from fleet.proxy.flight import Flight
 from fleet.proxy.head import Head, Heads
 from fleet.proxy.http.server import Exchange
 from fleet.proxy.identity import Callers
 from fleet.proxy.notes import Notes
+from fleet.proxy.plans import worded
 from fleet.proxy.pricing import Prices
-from fleet.proxy.providers import Provider, Providers
+from fleet.proxy.providers import Providers
 from fleet.proxy.singleflight import LEADER, Flights
+from fleet.proxy.treasury import Treasury
 from fleet.proxy.visit import Refused, Rooms, Visit
 from fleet.proxy.wire import Outgoing, Reply, Trouble
 
-STREAMED = frozenset({Endpoint.MESSAGES, Endpoint.CHAT, Endpoint.RESPONSES})
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Pipeline:
     rooms: Rooms
     heads: Heads
@@ -47,6 +47,7 @@ class Pipeline:
     flights: Flights
     catalogue: Catalogue
     prices: Prices
+    treasury: Treasury
     books: Books
     dedup: Dedup
     tasks: asyncio.TaskGroup
@@ -82,7 +83,7 @@ class Pipeline:
     def _let_in(self, visit: Visit, caller: Caller | None) -> None:
         if caller is None:
             raise Refused(Trouble.UNAUTHORIZED, "this is not the token of a live attempt")
-        visit.belongs_to(caller)
+        visit.belongs_to(caller, visit.head.urgency)
         visit.enter(self.rooms.assemble, self._assemble)
 
     # -- 2: assemble ------------------------------------------------------------------------
@@ -101,12 +102,17 @@ class Pipeline:
         if seen.tools:
             self.notes.uses_tools(caller)
         visit.asked = asked = seen.asked
-        provider = self.providers.choose(dialect.name, asked.model)
-        if provider is None:
+        able = self.providers.choose(dialect.name, asked.model)
+        if not able:
             what = f"no upstream of this fleet speaks {dialect.name} and takes {asked.model!r}"
             raise Refused(Trouble.NOT_FOUND, what)
-        account = provider.account(head.session or caller.key.encode())
+        provider = able[0]
+        session = head.session or caller.key.encode()
+        routes = provider.routes(session)
+        account = routes[0].account
         login = head.login if account.keyless else b""
+        if len(able) > 1 and not login:  # a login is for its own provider's eyes
+            routes += tuple(route for other in able[1:] for route in other.routes(session))
         reason = self._reason(head, asked, seen.reason)
         visit.dedup = f"bypass:{reason}" if reason else LEADER
         key = None
@@ -118,7 +124,9 @@ class Pipeline:
                 headers=head.telling,
                 query="" if head.query == "alt=sse" else head.query,  # which only changes the form
             )
-        body, stream, hides_usage = _body(body, asked, provider, seen.reason)
+        cap = self.treasury.cap_for(caller)
+        said, is_odd = body, bool(seen.reason)
+        body, stream, hides_usage = worded(said, asked, provider, is_odd=is_odd, cap=cap)
         visit.plan = Plan(
             upstream=account.upstream,
             provider=provider,
@@ -131,6 +139,12 @@ class Pipeline:
             caller=caller,
             quote=self.prices.quote(provider.source, asked.model),
             hides_usage=hides_usage,
+            routes=routes,
+            level=visit.priority,
+            body=said if len(routes) > 1 else b"",
+            session=head.session,
+            cap=cap,
+            is_odd=is_odd,
         )
         headers = head.onward_with_login if login else head.onward
         target = head.target if login else head.target_without_login
@@ -173,6 +187,8 @@ class Pipeline:
             visit.subscribe(self.flights.launch(plan, outgoing), plan)
         else:
             answer, visit.dedup = found
+            if isinstance(answer, Flight):
+                self.flights.dispatch.lift(answer, visit.priority)
             visit.subscribe(answer, plan)
 
 
@@ -186,18 +202,3 @@ def _beside_the_way(visit: Visit, head: Head) -> None:
     else:
         what = f"there is no {visit.exchange.request.method} {head.path} here"
         raise Refused(Trouble.NOT_FOUND, what)
-
-
-def _body(body: bytes, asked: Asked, provider: Provider, odd: str) -> tuple[bytes, bool, bool]:
-    """What goes on the wire, whether it asks for a stream, and whether for a usage chunk that the
-    client did not ask for: streams of Chat say what they used only then. Else no byte is touched,
-    but for providers that are always asked for a stream."""
-    stream = asked.stream
-    if odd or asked.endpoint not in STREAMED:
-        return body, stream, False
-    if provider.always_streams and not stream:
-        body, stream = chat.with_stream(body), True
-    hides = asked.endpoint is Endpoint.CHAT and not asked.wants_usage
-    if stream and hides and provider.config.stream_usage:
-        return chat.with_usage(body), stream, True
-    return body, stream, False

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
-from fleet.config import ProxyConfig
+from fleet.config import Config
 from fleet.core.errors import unwrapped
+from fleet.core.traffic import NANO
 from fleet.proxy import pricing
 from fleet.proxy.accounts import Accounts
 from fleet.proxy.bookkeeping import Books
 from fleet.proxy.build import Builder, Tape
 from fleet.proxy.cache import Cache
 from fleet.proxy.catalogue import Catalogue
+from fleet.proxy.dispatch import Dispatch
 from fleet.proxy.fingerprint import Fingerprints
 from fleet.proxy.flight import SHARED_BYTES
 from fleet.proxy.head import Heads
@@ -25,12 +28,23 @@ from fleet.proxy.http.limits import Limits
 from fleet.proxy.http.server import Exchange, Server
 from fleet.proxy.identity import Callers
 from fleet.proxy.kept import Kept
+from fleet.proxy.loop_watch import LoopWatch
 from fleet.proxy.metrics import CONTENT_TYPE, Gauge, Metrics
 from fleet.proxy.notes import Notes
 from fleet.proxy.pipeline import Pipeline
+from fleet.proxy.plans import Plans
+from fleet.proxy.pressure.breaker import State
+from fleet.proxy.pressure.lane import UNBOUNDED
+from fleet.proxy.pressure.lanes import Lanes
+from fleet.proxy.pressure.loops import Loops, Patience
 from fleet.proxy.pricing import Prices
 from fleet.proxy.providers import Providers
-from fleet.proxy.singleflight import Flights, Patience
+from fleet.proxy.reports import Reports
+from fleet.proxy.setbacks import Setbacks
+from fleet.proxy.settings import Settings
+from fleet.proxy.singleflight import Flights
+from fleet.proxy.singleflight import Patience as FlightPatience
+from fleet.proxy.treasury import Treasury
 from fleet.proxy.visit import Rooms
 from fleet.proxy.warmth import Warmth
 from fleet.proxy.wire import Reply
@@ -52,6 +66,8 @@ class Plant:
     limits: Limits
     metrics: Metrics
     faults: list[str]
+    settings: Settings
+    reports: Reports
     tasks: asyncio.TaskGroup
 
     async def listen(self, host: str, port: int) -> Server:
@@ -90,15 +106,16 @@ class Plant:
     @property
     def fault(self) -> str:
         """Why nothing more may be served; "" while nothing is the matter."""
-        return next(iter(self.faults), self.writer.fault)
+        return next(iter(self.faults), self.writer.fault or self.reports.fault)
 
 
 @contextlib.asynccontextmanager
 async def open_plant(
-    config: ProxyConfig, layout: Layout, environ: Mapping[str, str], tape: Tape
+    whole: Config, layout: Layout, environ: Mapping[str, str], tape: Tape
 ) -> AsyncIterator[Plant]:
     """Closed in the order that loses nothing: requests, calls, rows."""
-    clock = asyncio.get_running_loop().time
+    loop, config = asyncio.get_running_loop(), whole.proxy
+    clock, rng = loop.time, random.Random()
     async with AsyncExitStack() as stack:
         stack.enter_context(unwrapped())
         writer = CallsWriter(layout.calls_database)
@@ -113,10 +130,39 @@ async def open_plant(
             tasks.create_task(price_child.start())  # its import is not the first answer's to await
         limits = replace(Limits(), body=config.body_bytes, bodies=config.bodies_bytes)
         rooms, books = Rooms.usual(limits.connections), Books(writer)
+        reports = Reports(layout.database)
+        stack.callback(reports.close)
+        treasury = Treasury(
+            whole.budget,
+            writer,
+            layout.calls_database,
+            wall=time.time,
+            soon=loop.call_soon_threadsafe,
+            told=reports.mark,
+        )
+        prices = Prices(price_child.ask, tasks=tasks)
+        watch = LoopWatch(Loops(Patience()), reports)
         accounts = Accounts(
-            books=books, room=rooms.postprocess, next_id=writer.next_id, clock=clock
+            books=books,
+            room=rooms.postprocess,
+            treasury=treasury,
+            watch=watch,
+            next_id=writer.next_id,
+            clock=clock,
         )
         stack.callback(books.close)
+        lanes = Lanes(lambda _upstream, _model: UNBOUNDED, rng)
+        setbacks = Setbacks(lanes, reports, time.time, rng)
+        dispatch = Dispatch(
+            lanes=lanes,
+            setbacks=setbacks,
+            plans=Plans(prices),
+            treasury=treasury,
+            reports=reports,
+            clock=clock,
+            wall=time.time,
+            later=loop.call_later,
+        )
         flights = Flights(
             cache=Cache[Kept](
                 ttl_s=config.cache_ttl_s,
@@ -124,17 +170,29 @@ async def open_plant(
                 most_item_bytes=SHARED_BYTES,
             ),
             warmth=Warmth(),
+            dispatch=dispatch,
             ledger=accounts,
-            patience=Patience(grace_s=config.grace_s, hold_back_s=config.hold_back_s),
+            patience=FlightPatience(grace_s=config.grace_s, hold_back_s=config.hold_back_s),
             clock=clock,
-            rng=random.Random(),
+            rng=rng,
         )
         stack.callback(flights.close)
+        settings = Settings(
+            build=build,
+            providers=providers,
+            lanes=lanes,
+            setbacks=setbacks,
+            treasury=treasury,
+            prices=prices,
+            loops=watch.loops,
+        )
+        settings.apply(whole)
         faults: list[str] = []
         notes = Notes()
         callers = Callers(
             layout.database,
             on_change=notes.forget,
+            on_run=treasury.run_began,
             on_error=lambda error: faults.append(f"state.db cannot be read: {error}"),
         )
         pipeline = Pipeline(
@@ -146,7 +204,8 @@ async def open_plant(
             providers=providers,
             flights=flights,
             catalogue=Catalogue(providers, clock),
-            prices=Prices(price_child.ask, tasks=tasks),
+            prices=prices,
+            treasury=treasury,
             books=books,
             dedup=config.dedup,
             tasks=tasks,
@@ -159,8 +218,10 @@ async def open_plant(
             books=books,
             writer=writer,
             limits=limits,
-            metrics=Metrics(books, rooms.all, _gauges(flights)),
+            metrics=Metrics(books, rooms.all, _gauges(flights, treasury)),
             faults=faults,
+            settings=settings,
+            reports=reports,
             tasks=tasks,
         )
         await callers.start()
@@ -168,8 +229,20 @@ async def open_plant(
         yield plant
 
 
-def _gauges(flights: Flights) -> tuple[Gauge, ...]:
+def _gauges(flights: Flights, treasury: Treasury) -> tuple[Gauge, ...]:
+    lanes = flights.dispatch.lanes
     return (
+        Gauge("waiting_calls", "Calls in line for a lane.", lambda: flights.dispatch.waiting),
+        Gauge(
+            "open_breakers",
+            "Ways to a model that are not used now, or only tried.",
+            lambda: sum(lane.breaker.state is not State.CLOSED for lane in lanes),
+        ),
+        Gauge(
+            "set_aside_dollars",
+            "For calls under way, while a budget is set.",
+            lambda: treasury.budget.aside / NANO,
+        ),
         Gauge("flights", "Calls under way, or about to be.", lambda: len(flights)),
         Gauge("kept_answers", "Answers that may be replayed.", lambda: len(flights.cache)),
         Gauge("kept_bytes", "What they take.", lambda: flights.cache.bytes),

@@ -54,6 +54,23 @@ class Tier:
     price: Price
 
 
+def per_million(
+    *,
+    input: float,
+    output: float,
+    cache_read: float,
+    cache_write: float,
+) -> Price:
+    """From dollars for a million tokens."""
+    return Price(
+        input=round(input * ATTO_PER_MILLION),
+        output=round(output * ATTO_PER_MILLION),
+        cache_read=round(cache_read * ATTO_PER_MILLION),
+        cache_write_5m=round(cache_write * ATTO_PER_MILLION),
+        cache_write_1h=round(cache_write * ATTO_PER_MILLION),
+    )
+
+
 FREE = Price(input=0, output=0, cache_read=0, cache_write_5m=0, cache_write_1h=0)
 
 
@@ -131,12 +148,18 @@ class Prices:
         self._ask = ask
         self._tasks = tasks
         self._now = now
-        self._overrides = {
-            model: Quote(price, ready=True) for model, price in (overrides or {}).items()
-        }
+        self._overrides: dict[str, Quote] = {}
         self._quotes: dict[tuple[Source, str], Quote] = {}
+        self.override(overrides or {})
+
+    def override(self, prices: Mapping[str, Price]) -> None:
+        """What a person says goes before every list, whoever is paid."""
+        self._overrides = {model: Quote(price, ready=True) for model, price in prices.items()}
 
     def quote(self, source: Source, model: str) -> Quote:
+        found = self._overrides.get(model) if self._overrides else None
+        if found is not None:
+            return found
         found = self._quotes.get((source, model))
         if found is None:
             return self._first(source, model)
@@ -148,8 +171,6 @@ class Prices:
     def _first(self, source: Source, model: str) -> Quote:
         if source.free:
             return KNOWN_FREE
-        if model in self._overrides:
-            return self._overrides[model]
         if len(self._quotes) >= REMEMBERED:
             del self._quotes[next(iter(self._quotes))]
         quote = self._quotes[source, model] = Quote(ready=False)

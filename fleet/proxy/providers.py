@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
-from fleet.config import Auth, ProxyConfig, UpstreamConfig, UpstreamKind
+from fleet.config import OFFICIAL, Auth, ProxyConfig, UpstreamConfig, UpstreamKind
 from fleet.core.profile import Api
-from fleet.proxy.affinity import pick
+from fleet.proxy.affinity import ranked
 from fleet.proxy.dialects.dialect import DialectName
 from fleet.proxy.pricing import Source
 from fleet.proxy.wire import Headers, Upstream
@@ -34,6 +35,7 @@ class Account:
     """One key at one address: what a provider's prompt cache and limits belong to."""
 
     name: str  # "anthropic/0": says nothing of the key
+    address: str  # "anthropic@0": of the upstream and its replica; keys of one address share it
     upstream: Upstream = field(repr=False)
     keyless: bool  # the client's own login goes on to it
 
@@ -59,26 +61,74 @@ class Provider:
         """llama.cpp notices that nobody waits only while it streams (llama.cpp #24496)."""
         return self.config.kind is UpstreamKind.LLAMA_CPP
 
-    def account(self, session: bytes) -> Account:
-        """The same for one session as long as it exists, so that its prompt cache is found."""
+    @property
+    def reserves_output(self) -> bool:
+        """OpenAI counts all the output a request allows until the answer has come; Anthropic what
+        it was (their rate-limit pages, 2026)."""
+        return self.config.kind is UpstreamKind.OPENAI
+
+    @property
+    def is_official(self) -> bool:
+        """At the address of its maker."""
+        return self.config.urls == (OFFICIAL.get(self.config.kind),)
+
+    @property
+    def lacks_key(self) -> bool:
+        """It is to be shown one, and there is none."""
+        return bool(self.config.keys) and all(account.keyless for account in self.accounts)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(account.name for account in self.accounts)
+
+    def routes(self, session: bytes) -> tuple[Route, ...]:
+        """Its keys, in an order that is the same for one session as long as they exist, so that
+        its prompt cache is found."""
         if len(self.accounts) == 1:
-            return self.accounts[0]
-        return self.accounts[pick(session, tuple(account.name for account in self.accounts))]
+            return (Route(self, self.accounts[0]),)
+        order = ranked(session, self._names)
+        return tuple(Route(self, self.accounts[index]) for index in order)
+
+
+class Route(NamedTuple):
+    """One way to an answer."""
+
+    provider: Provider
+    account: Account
 
 
 class Providers:
     def __init__(self, config: ProxyConfig, environ: Mapping[str, str], build: Build) -> None:
-        self.all = tuple(_provider(found, environ, build) for found in config.upstreams)
-        self._chosen: dict[tuple[DialectName, str], Provider | None] = {}
+        self._environ = environ
+        self._build = build
+        self.all: tuple[Provider, ...] = ()
+        self._chosen: dict[tuple[DialectName, str], tuple[Provider, ...]] = {}
 
-    def choose(self, dialect: DialectName, model: str) -> Provider | None:
-        """The first that speaks the dialect and takes the model."""
+        self.configure(config)
+
+    def configure(self, config: ProxyConfig) -> None:
+        """Other upstreams from now on; one that is as it was stays what it is."""
+        known = {provider.config: provider for provider in self.all}
+        self.all = tuple(
+            known.get(found) or _provider(found, self._environ, self._build)
+            for found in config.upstreams
+        )
+        self._chosen.clear()
+
+    def choose(self, dialect: DialectName, model: str) -> tuple[Provider, ...]:
+        """Those that speak the dialect and take the model; the first is to be asked, the others
+        when it cannot answer."""
         asked = dialect, model
-        if asked not in self._chosen:
+        found = self._chosen.get(asked)
+        if found is None:
             if len(self._chosen) >= MODELS_REMEMBERED:
                 self._chosen.clear()
-            self._chosen[asked] = next(self._able(dialect, model), None)
-        return self._chosen[asked]
+            able = tuple(self._able(dialect, model))
+            found = self._chosen[asked] = (
+                *able[:1],
+                *(provider for provider in able[1:] if not provider.lacks_key),
+            )
+        return found
 
     def _able(self, dialect: DialectName, model: str) -> Iterator[Provider]:
         api = SPOKEN[dialect]
@@ -90,13 +140,19 @@ class Providers:
 def _provider(found: UpstreamConfig, environ: Mapping[str, str], build: Build) -> Provider:
     keys = [environ[name] for name in found.keys if environ.get(name)]
     credentials = [_credential(found.auth, key) for key in keys] or [()]
-    places = found.urls or ("",)
-    pairs = ((url, credential) for url in places for credential in credentials)
+    places = tuple(enumerate(found.urls or ("",)))
+    pairs = ((place, url, credential) for place, url in places for credential in credentials)
     accounts = []
-    for number, (url, credential) in enumerate(pairs):
+    for number, (place, url, credential) in enumerate(pairs):
         name = f"{found.name}/{number}"
-        upstream = build(found, name, url, credential)
-        accounts.append(Account(name=name, upstream=upstream, keyless=not credential))
+        accounts.append(
+            Account(
+                name=name,
+                address=f"{found.name}@{place}",
+                upstream=build(found, name, url, credential),
+                keyless=not credential,
+            )
+        )
     return Provider(config=found, accounts=tuple(accounts))
 
 

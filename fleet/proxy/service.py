@@ -25,9 +25,11 @@ from fleet.process.kernel import forget, give_back_memory, hide
 from fleet.proxy.build import Tape
 from fleet.proxy.http.server import Server
 from fleet.proxy.plant import Plant, open_plant
+from fleet.proxy.settings import SettingsWatch
 from fleet.repo.git import locate
 from fleet.store import proxyfile, tokens
 from fleet.store.claims import hold, is_held
+from fleet.store.controls import Controls
 from fleet.store.database import Database
 from fleet.store.layout import Layout
 from fleet.store.schema import MIGRATIONS
@@ -105,6 +107,8 @@ def run(top: Path, environ: Mapping[str, str], options: Options, tell: Tell = sa
         with asyncio.Runner(loop_factory=_loop_factory) as runner:
             if not options.by_hand:
                 return runner.run(service.run(lambda: None))
+            if not is_held(layout.coordinator_lock):
+                Controls(db).set("run-began", f"{time.time():.3f}")  # as far as budgets go
             token = tokens.issue_by_hand(db, "by-hand", time.time())
             try:
                 return runner.run(service.run(lambda: service.introduce(token, tell)))
@@ -136,7 +140,7 @@ class Service:
     async def run(self, ready: Callable[[], None]) -> int:
         with self._signals_caught():
             async with open_plant(
-                self._config.proxy, self._layout, self._environ, self._options.tape
+                self._config, self._layout, self._environ, self._options.tape
             ) as plant:
                 server = await self._listen(plant)
                 metrics = await plant.listen_metrics(HOST, self._config.proxy.metrics_port)
@@ -173,11 +177,13 @@ class Service:
         return await plant.listen(HOST, 0)
 
     async def _until_over(self, plant: Plant) -> None:
+        watch = SettingsWatch(self._config, self._layout.top, self._environ, plant.reports)
         while not self._stop.is_set() and not self._left_alone(plant):
             plant.tick()
             if plant.fault:
                 raise StorageError(plant.fault)
             self._rest(plant)
+            await watch.look(plant.settings, time.monotonic())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._stop.wait()

@@ -10,12 +10,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fleet.core.traffic import JOINED, LEADER, REPLAYED, Ended
 from fleet.proxy.answer import Answer, Form, Plan
 from fleet.proxy.cache import Cache
 from fleet.proxy.dialects.dialect import Endpoint
+from fleet.proxy.dispatch import Dispatch
 from fleet.proxy.fingerprint import Key
 from fleet.proxy.flight import Flight
 from fleet.proxy.kept import Kept
@@ -24,6 +25,7 @@ from fleet.proxy.wire import Outgoing
 
 __all__ = ["LEADER", "Flights", "Ledger", "Patience"]
 
+FILL_S = 15.0  # between events that keep a client waiting
 CHANCELESS = frozenset({Endpoint.COUNT_TOKENS, Endpoint.EMBEDDINGS})  # asking again changes nothing
 
 
@@ -37,7 +39,14 @@ class Ledger(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     grace_s: float  # a call nobody waits for goes on so long
-    hold_back_s: float  # an answer without content is held back so long
+    hold_back_s: float  # an answer without content is held back so long; then promised
+
+
+class _Gate(NamedTuple):
+    """Before a prompt cache."""
+
+    key: PrefixKey
+    ticket: Ticket
 
 
 class Flights:
@@ -48,6 +57,7 @@ class Flights:
         *,
         cache: Cache[Kept],
         warmth: Warmth,
+        dispatch: Dispatch,
         ledger: Ledger,
         patience: Patience,
         clock: Callable[[], float],
@@ -55,13 +65,14 @@ class Flights:
     ) -> None:
         self.cache = cache
         self.warmth = warmth
+        self.dispatch = dispatch
         self._ledger = ledger
         self._patience = patience
         self._clock = clock
         self._rng = rng
         self._shared: dict[Key, Flight] = {}
-        self._live: dict[Flight, Ticket | None] = {}  # and its place at the prompt-cache gate
-        self._retried: set[Flight] = set()
+        self._live: dict[Flight, _Gate | None] = {}  # and its place before the prompt cache
+        dispatch.attach(self)
 
     def __len__(self) -> int:
         return len(self._live)
@@ -80,7 +91,7 @@ class Flights:
             return None
         if plan.caller.key in kept.consumed and plan.asked.endpoint not in CHANCELESS:
             return None
-        answer = Answer.again(kept, plan)
+        answer = Answer.replayed(kept, plan)
         kept.is_sound = kept.is_sound or answer.well_formed
         if kept.is_sound:
             return answer, REPLAYED
@@ -88,63 +99,78 @@ class Flights:
         return None
 
     def launch(self, plan: Plan, outgoing: Outgoing) -> Flight:
-        """A new call, on its way at once unless its prompt cache is just being written."""
+        """A new call, on its way as soon as it may be. Where its prompt cache is just being
+        written, that is awaited first."""
         flight = Flight(plan, outgoing, self, self._clock)
         if plan.key is not None:
+            flight.shared_as = plan.key
             self._shared[plan.key] = flight
         self._live[flight] = None
+        size = len(outgoing.body)
         if plan.prefix:
-            ticket = Ticket(lambda: self._send(flight))
-            self._live[flight] = ticket
-            if self.warmth.ask(_gate(plan), ticket, self._clock()) is not Go.NOW:
+            key = PrefixKey(plan.prefix, plan.account, plan.asked.model)
+            gate = _Gate(key, Ticket(lambda: self._go(flight, size)))
+            self._live[flight] = gate
+            if self.warmth.ask(key, gate.ticket, self._clock()) is not Go.NOW:
                 return flight
-        self._send(flight)
+        self.dispatch.submit(flight, size)
         return flight
 
-    def _send(self, flight: Flight) -> None:
-        plan, outgoing = flight.plan, flight.outgoing
+    def _go(self, flight: Flight, size: int) -> None:
+        if not flight.is_over:
+            self.dispatch.submit(flight, size)
+
+    # -- told by the dispatch ---------------------------------------------------------------
+
+    def number(self) -> int:
+        return self._ledger.number()
+
+    def send(self, flight: Flight) -> None:
+        plan, outgoing, number = flight.plan, flight.outgoing, flight.call_id
         if outgoing is None:
             return
         flight.sent_at = now = self._clock()
-        flight.call_id = self._ledger.number()
-        ticket = self._live.get(flight)
-        if ticket is not None:
-            self.warmth.dispatched(_gate(plan), ticket, now)
+        gate = self._live.get(flight)
+        if gate is not None:
+            if gate.key.account == plan.account:
+                self.warmth.dispatched(gate.key, gate.ticket, now)
+            else:  # it goes elsewhere, where it warms nothing for those who wait
+                self._live[flight] = None
+                self.warmth.left(gate.key, gate.ticket)
         sending = plan.upstream.send(outgoing, flight)
-        if not flight.is_over:
+        if not flight.is_over and flight.call_id == number and flight.sent_at:
             flight.sending = sending
 
     # -- told by flights --------------------------------------------------------------------
 
-    def answered(self, flight: Flight) -> None:
-        ticket = self._live.get(flight)
-        if ticket is not None:
-            self.warmth.answered(_gate(flight.plan), ticket, self._clock())
+    def headed(self, flight: Flight) -> None:
+        gate = self._live.get(flight)
+        if gate is not None and flight.status == 200:
+            self.warmth.answered(gate.key, gate.ticket, self._clock())
+        self.dispatch.headed(flight)
 
     def unshared(self, flight: Flight) -> None:
-        key = flight.plan.key
+        key = flight.shared_as
         if key is not None and self._shared.get(key) is flight:
             del self._shared[key]
 
     def retries(self, flight: Flight) -> bool:
-        """A kept-alive connection that was closed as we wrote: no answer had begun. Once."""
-        failure = flight.failure
-        if failure is None or not failure.reused or flight in self._retried:
+        """The call that came to nothing is written down, and the next begins afresh."""
+        if not self.dispatch.retries(flight):
             return False
-        self._retried.add(flight)
         self._ledger.settle(flight)
-        flight.failure = None
-        self._send(flight)
+        flight.again()
+        self.dispatch.again(flight)
         return True
 
     def over(self, flight: Flight) -> None:
         self.unshared(flight)
-        ticket = self._live.pop(flight, None)
-        self._retried.discard(flight)
-        if ticket is not None:
-            self._leave_gate(flight, ticket)
+        gate = self._live.pop(flight, None)
+        if gate is not None:
+            self._leave_gate(flight, gate)
         if flight.sent_at:
             self._ledger.settle(flight)
+        self.dispatch.over(flight)
         key = flight.plan.key
         if key is not None and _worth_keeping(flight):
             kept = flight.kept()
@@ -153,11 +179,11 @@ class Flights:
     def deserted(self, flight: Flight) -> None:
         flight.deserted_at = self._clock()
 
-    def _leave_gate(self, flight: Flight, ticket: Ticket) -> None:
+    def _leave_gate(self, flight: Flight, gate: _Gate) -> None:
         if not flight.sent_at:
-            self.warmth.left(_gate(flight.plan), ticket)
+            self.warmth.left(gate.key, gate.ticket)
         elif flight.status != 200:
-            self.warmth.failed(_gate(flight.plan), ticket, self._clock())
+            self.warmth.failed(gate.key, gate.ticket, self._clock())
 
     # -- time -------------------------------------------------------------------------------
 
@@ -166,21 +192,27 @@ class Flights:
         now = self._clock()
         self.warmth.due(now)
         self.cache.expire(now)
+        self.dispatch.tick()
         for flight in tuple(self._live):
             deserted = flight.deserted_at
             if deserted is not None and now - deserted >= self._patience.grace_s:
                 flight.cancel()
-            elif flight.head_at and now - flight.head_at >= self._patience.hold_back_s:
-                flight.release()
+            elif flight.is_waiting and now - flight.began >= self._patience.hold_back_s:
+                self._keep(flight, now)
+
+    def _keep(self, flight: Flight, now: float) -> None:
+        """It takes long: whoever waits in a stream hears of it, while the status is lost."""
+        if flight.head_at and now - flight.head_at >= self._patience.hold_back_s:
+            flight.release()
+        if flight.is_waiting:
+            for subscriber in tuple(flight.subscribers):
+                if now - subscriber.filled_at >= FILL_S:
+                    subscriber.keep(now)
 
     def close(self) -> None:
         """End every call; what they used is written down."""
         for flight in tuple(self._live):
             flight.cancel()
-
-
-def _gate(plan: Plan) -> PrefixKey:
-    return PrefixKey(plan.prefix, plan.account, plan.asked.model)
 
 
 def _worth_keeping(flight: Flight) -> bool:

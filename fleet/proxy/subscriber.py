@@ -66,6 +66,7 @@ class Source(Protocol):
     def whole(self) -> bytes: ...
     def as_json(self) -> bytes | None: ...
     def as_events(self, *, usage: bool) -> tuple[bytes, ...] | None: ...
+    def late(self) -> bytes: ...  # what went wrong, as an event
     def resume(self) -> None: ...
 
 
@@ -75,8 +76,11 @@ class Subscriber:
         "caller",
         "cursor",
         "dedup",
+        "filled_at",
+        "filler",
         "flight",
         "is_done",
+        "is_kept",
         "on_done",
         "on_start",
         "outlet",
@@ -94,6 +98,7 @@ class Subscriber:
         stream: bool,
         wants_usage: bool,
         dedup: bytes,
+        filler: Callable[[], bytes] = bytes,
         on_start: Callable[[], None],
         on_done: Callable[[], None],
     ) -> None:
@@ -102,6 +107,9 @@ class Subscriber:
         self.stream = stream
         self.wants_usage = wants_usage
         self.dedup = dedup
+        self.filler = filler  # an event that keeps this client waiting
+        self.filled_at = 0.0
+        self.is_kept = False  # waiting: it has had fillers and nothing else
         self.on_start = on_start
         self.on_done = on_done
         self.flight: Source | None = None
@@ -116,7 +124,9 @@ class Subscriber:
         flight = self.flight
         if flight is None or self.is_done or self.outlet.gone:
             return
-        if self.started or (flight.released and flight.streams and self._as_it_comes(flight)):
+        if self.is_kept:
+            self._late(flight)
+        elif self.started or (flight.released and flight.streams and self._as_it_comes(flight)):
             self._advance(flight)
         elif flight.is_over:
             self._at_once(flight)
@@ -128,6 +138,37 @@ class Subscriber:
 
     def _as_it_comes(self, flight: Source) -> bool:
         return self.stream or not flight.asked_stream or not flight.readable
+
+    # -- a long wait ------------------------------------------------------------------------
+
+    def keep(self, now: float) -> None:
+        """It has waited long, and would leave: promise it a stream, and fill that."""
+        if not self.stream or self.is_done or self.outlet.gone or self.cursor:
+            return
+        if not self.started:
+            self.started = self.is_kept = True
+            self.status = 200
+            self.outlet.start(200, (*EVENTS, (DEDUP, self.dedup)), None)
+            self.on_start()
+        if self.is_kept and self.outlet.writable:
+            self.filled_at = now
+            self.outlet.write(self.filler())
+
+    def _late(self, flight: Source) -> None:
+        """The wait is over. What is no stream becomes one, and an error an event."""
+        if flight.released and flight.streams and flight.readable and flight.status == 200:
+            self.is_kept = False
+            self.outlet.on_writable = self._go_on
+            self._advance(flight)
+        elif flight.is_over or (flight.released and not flight.readable):
+            events = None
+            if flight.reply is None and flight.status == 200 and flight.readable:
+                events = flight.as_events(usage=self.wants_usage)
+            said = flight.late() if events is None else b"".join(events)
+            self.bytes_out += len(said)
+            self.outlet.write(said)
+            self.outlet.end()
+            self._done(flight)
 
     # -- piece by piece ---------------------------------------------------------------------
 

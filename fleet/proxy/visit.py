@@ -129,9 +129,10 @@ class Visit:
             self._numbered = f"req_{_process}{next(_numbers):08x}"
         return self._numbered
 
-    def belongs_to(self, caller: Caller) -> None:
+    def belongs_to(self, caller: Caller, urgency: Priority) -> None:
+        """A request may be less urgent than its task, and not more."""
         self.caller = caller
-        self.priority = _PRIORITIES[min(caller.priority, Priority.LOW)]
+        self.priority = _PRIORITIES[min(max(caller.priority, urgency), Priority.LOW)]
 
     def take(self, step: Step) -> None:
         """One step of its way; what goes wrong there is its answer."""
@@ -205,10 +206,15 @@ class Visit:
             stream=plan.asked.stream,
             wants_usage=plan.asked.wants_usage,
             dedup=self.dedup.encode(),
+            filler=self._filler,
             on_start=self._streams,
             on_done=self._close,
         )
         answer.board(self.subscriber)
+
+    def _filler(self) -> bytes:
+        agent = self.exchange.request.header(b"user-agent").decode("latin-1")
+        return self.head.place.dialect.keepalive(agent)
 
     def reply(self, reply: Reply) -> None:
         self.status = reply.status

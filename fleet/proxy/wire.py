@@ -95,6 +95,8 @@ class Trouble(StrEnum):
     UNAUTHORIZED = "unauthorized"  # 401
     NOT_FOUND = "not-found"  # 404
     TOO_LARGE = "too-large"  # 413
+    LIMITED = "limited"  # 429: later
+    SPENT = "spent"  # 429 that no client repeats: the money is gone
     OVERLOADED = "overloaded"  # 529 to Anthropic clients, 503 to others
     TIMEOUT = "timeout"  # 504
     UPSTREAM = "upstream"  # 502: the provider gave no answer that can be used

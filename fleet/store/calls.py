@@ -4,18 +4,22 @@ Written by the proxy alone, by one thread, so its event loop never waits for a d
 committed in groups, 20 ms after the first of a group: a proxy that is killed loses no more than
 that, and never a part of a group. The first error of the disk ends all writing and is told in
 `fault`: from then on nothing more may be served.
+
+Money that is set aside for a call is written before the call is sent, and at once. What is found
+set aside when nobody is at work was set aside by a proxy that was killed: it counts as spent.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
 from fleet.core.errors import FleetError, StorageError
-from fleet.core.traffic import Call, Served
+from fleet.core.traffic import Call, Ended, Reservation, Served, Void
 from fleet.store.database import Database, Migration, Row
 
 GROUP_S = 0.03
@@ -58,9 +62,23 @@ def _first(db: Database) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first,)
+def _reservations(db: Database) -> None:
+    db.write(
+        """CREATE TABLE reservations(
+            id INTEGER PRIMARY KEY, at REAL NOT NULL, task TEXT NOT NULL, epoch INTEGER NOT NULL,
+            agent TEXT NOT NULL, upstream TEXT NOT NULL, model TEXT NOT NULL,
+            endpoint TEXT NOT NULL, amount INTEGER NOT NULL
+        ) STRICT"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _reservations)
 _CALL = "INSERT INTO calls VALUES", f"({', '.join('?' * 25)})"
 _SERVED = "INSERT INTO served VALUES", f"(NULL, {', '.join('?' * 23)})"
+_RESERVED = "INSERT INTO reservations VALUES", f"({', '.join('?' * 9)})"
+_LOST = f"""INSERT INTO calls SELECT id, at, task, epoch, agent, upstream, model, '', endpoint, 0,
+    '{Ended.LOST}', 'killed', {", ".join("0" for _ in USAGE)}, amount, 1, 0, 0, 0, 0
+    FROM reservations"""  # noqa: S608 - constants of ours
 # Rows in a statement: each statement hands Python's lock to the event loop and back.
 AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
 _used = attrgetter(*USAGE)  # in the order of the columns
@@ -81,12 +99,14 @@ class CallsWriter:
         db = Database(path)
         try:
             db.migrate(MIGRATIONS)
+            self.lost = _charge_lost(db)
             self.next_id = _next_id(db)
         finally:
             db.close()
         self.fault = ""
         self._path = path
-        self._rows: deque[Call | Served | threading.Event] = deque()
+        self._rows: deque[_Entry] = deque()
+        self._open: set[int] = set()  # reservations on the disk; the thread's own
         self._woken = self._closing = False
         self._wake, self._full = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="calls.db", daemon=True)
@@ -105,6 +125,14 @@ class CallsWriter:
             self._wake.set()
         elif len(rows) == GROUP_ROWS:
             self._full.set()
+
+    def set_aside(self, row: Reservation, on_disk: Callable[[], None]) -> None:
+        """`on_disk` is called by the writing thread, once it is."""
+        self._rows.append((row, on_disk))
+        self._hurry()
+
+    def void(self, number: int) -> None:
+        self._rows.append(Void(number))
 
     def flush(self) -> None:
         """Wait until the disk has all rows, or has failed."""
@@ -167,24 +195,67 @@ class CallsWriter:
         return True
 
     def _commit(self, db: Database) -> None:
-        calls: list[Row] = []
-        served: list[Row] = []
-        waiting: list[threading.Event] = []
-        rows = self._rows
+        group, rows = _Group(), self._rows
         for _ in range(len(rows)):
-            row = rows.popleft()
-            if isinstance(row, Call):
-                calls.append(_call_values(row))
-            elif isinstance(row, Served):
-                served.append(_served_values(row))
-            else:
-                waiting.append(row)
-        if calls or served:
+            group.take(rows.popleft(), self._open)
+        if group.calls or group.served or group.reserved or group.over:
             with db.transaction():
-                _insert(db, *_CALL, calls)
-                _insert(db, *_SERVED, served)
-        for done in waiting:
-            done.set()
+                _insert(db, *_RESERVED, group.reserved)
+                _insert(db, *_CALL, group.calls)
+                _insert(db, *_SERVED, group.served)
+                if group.over:
+                    db.write_many("DELETE FROM reservations WHERE id = ?", group.over)
+        for done in group.told:
+            done()
+
+
+_Entry = Call | Served | Void | tuple[Reservation, Callable[[], None]] | threading.Event
+
+
+class _Group:
+    """What goes to the disk at once."""
+
+    __slots__ = ("calls", "over", "reserved", "served", "told")
+
+    def __init__(self) -> None:
+        self.calls: list[Row] = []
+        self.served: list[Row] = []
+        self.reserved: list[Row] = []
+        self.over: list[Row] = []  # ids of reservations that are none any more
+        self.told: list[Callable[[], None]] = []
+
+    def take(self, entry: _Entry, is_open: set[int]) -> None:
+        if isinstance(entry, Call):
+            self.calls.append(_call_values(entry))
+            self._end(entry.id, is_open)
+        elif isinstance(entry, Served):
+            self.served.append(_served_values(entry))
+        elif isinstance(entry, Void):
+            self._end(entry.id, is_open)
+        elif isinstance(entry, threading.Event):
+            self.told.append(entry.set)
+        else:
+            reservation, on_disk = entry
+            self.reserved.append(tuple(reservation))
+            self.told.append(on_disk)
+            is_open.add(reservation.id)
+
+    def _end(self, number: int, is_open: set[int]) -> None:
+        if number in is_open:
+            is_open.remove(number)
+            self.over.append((number,))
+
+
+def _charge_lost(db: Database) -> int:
+    """What a killed proxy had set aside is spent, until somebody knows better. How many calls."""
+    row = db.one("SELECT count(*) FROM reservations")
+    found = row[0] if row else 0
+    assert isinstance(found, int)
+    if found:
+        with db.transaction():
+            db.write(_LOST)
+            db.write("DELETE FROM reservations")
+    return found
 
 
 def _insert(db: Database, into: str, row: str, rows: list[Row]) -> None:

@@ -78,6 +78,19 @@ class Ledger:
             is not None
         )
 
+    def wake(self, *, now: float) -> None:
+        """Parked tasks whose time has come may be claimed."""
+        due = (
+            "SELECT id, epoch FROM tasks INDEXED BY live WHERE state = 'parked' AND not_before <= ?"
+        )
+        if not self._db.rows(due, (now,)):
+            return
+        with self._db.transaction():
+            for id_, epoch in self._db.rows(due, (now,)):
+                self._db.write("UPDATE tasks SET state = 'pending' WHERE id = ?", (id_,))
+                event = Event(kind=Kind.UNPARKED, at=now, task=str(id_), epoch=_int(epoch))
+                events.append(self._db, event)
+
     def claim(
         self,
         owner: Owner,
@@ -116,7 +129,7 @@ class Ledger:
         # Work whose worker died, or whose gate could not run for once, needs no second agent run.
         earlier = db.one(
             "SELECT a.head FROM attempts a JOIN tasks t ON t.id = a.task "
-            "WHERE a.task = ? AND a.epoch = ? AND (a.outcome = 'abandoned' "
+            "WHERE a.task = ? AND a.epoch = ? AND (a.outcome IN ('abandoned', 'parked') "
             "OR a.outcome = 'unproven' AND t.unproven = 1)",
             (id_, candidate.epoch),
         )
@@ -203,8 +216,10 @@ class Ledger:
         expected: Collection[TaskState] = HELD,
         findings: Iterable[str] = (),
         give_back: bool = False,
+        until: float = 0.0,
     ) -> Next:
-        """The attempt is over without being merged: retry or give up, as policy says."""
+        """The attempt is over without being merged: retry, park until then, or give up, as policy
+        says."""
         db = self._db
         with db.transaction():
             row = db.one(
@@ -227,7 +242,7 @@ class Ledger:
             if give_back and outcome is Outcome.ABANDONED:
                 step = Next(state=TaskState.PENDING, reason=reason, counted=False)
             else:
-                step = after(outcome, reason, record, self._backoff, now=now, rng=rng)
+                step = after(outcome, reason, record, self._backoff, now=now, rng=rng, until=until)
             self._move(task, epoch, expected, step.state)
             db.write(
                 "UPDATE tasks SET attempts = attempts - ?, conflicts = ?, unproven = ?, deaths = ?,"
@@ -251,13 +266,14 @@ class Ledger:
             events.append(
                 db,
                 Event(
-                    kind=Kind.ENDED if terminal else Kind.RETURNED,
+                    kind=_told(step.state),
                     at=now,
                     task=task,
                     epoch=epoch,
                     state=step.state,
                     outcome=outcome,
                     reason=step.reason,
+                    number=step.not_before if step.state is TaskState.PARKED else 0.0,
                 ),
             )
             if terminal:
@@ -280,7 +296,7 @@ class Ledger:
         """How the newest ended attempt of a task went, for the next prompt."""
         row = self._db.one(
             "SELECT outcome, reason, findings FROM attempts WHERE task = ? AND outcome IS NOT NULL "
-            "AND outcome NOT IN ('abandoned', 'cancelled') ORDER BY epoch DESC LIMIT 1",
+            "AND outcome NOT IN ('abandoned', 'parked', 'cancelled') ORDER BY epoch DESC LIMIT 1",
             (task,),
         )
         if row is None:
@@ -304,6 +320,12 @@ class Ledger:
             f"UPDATE attempts SET {names} WHERE task = ? AND epoch = ?",  # noqa: S608
             (*columns.values(), claim.task.id, claim.epoch),
         )
+
+
+def _told(state: TaskState) -> Kind:
+    if state is TaskState.PARKED:
+        return Kind.PARKED
+    return Kind.ENDED if state in TERMINAL else Kind.RETURNED
 
 
 def block_dependents(db: Database, task: TaskId, *, now: float) -> None:

@@ -27,6 +27,7 @@ _OF_LIVE = f"""
     WHERE n.via = ? AND t.state IN ({_HELD}) ORDER BY n.task, n.seq"""  # noqa: S608 - ours
 _NOT_AT_WORK = {
     TaskState.PENDING: "is pending: change its prompt instead",
+    TaskState.PARKED: "is parked until its provider takes calls again",
     TaskState.CLAIMED: "is claimed, and its agent is not started yet: try again in a moment",
     TaskState.SUBMITTED: "is proven, and waits to be landed",
     TaskState.LANDING: "is being landed",

@@ -38,7 +38,9 @@ class Roster:
             if task.id not in known or known[task.id][1:3] != (number, task.as_json())
         ]
         gone = [
-            id_ for id_, row in known.items() if id_ not in wanted and row[3] == TaskState.PENDING
+            id_
+            for id_, row in known.items()
+            if id_ not in wanted and row[3] in (TaskState.PENDING, TaskState.PARKED)
         ]
         back = [
             id_
@@ -104,7 +106,7 @@ class Roster:
         with self._db.transaction():
             ended = self._db.write(
                 "UPDATE tasks SET state = 'cancelled', reason = 'cancelled' "
-                "WHERE id = ? AND state = 'pending'",
+                "WHERE id = ? AND state IN ('pending', 'parked')",
                 (id_,),
             )
             if ended:

@@ -81,4 +81,19 @@ def _notes(db: Database) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _tokens, _sessions, _notes)
+def _halts(db: Database) -> None:
+    db.write(
+        """CREATE TABLE halts(
+            task TEXT NOT NULL, epoch INTEGER NOT NULL, kind TEXT NOT NULL, until REAL NOT NULL,
+            reason TEXT NOT NULL, PRIMARY KEY(task, epoch)
+        ) WITHOUT ROWID"""
+    )
+    db.write(
+        """CREATE TABLE turns(
+            task TEXT NOT NULL, epoch INTEGER NOT NULL, turns INTEGER NOT NULL,
+            PRIMARY KEY(task, epoch)
+        ) WITHOUT ROWID"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _tokens, _sessions, _notes, _halts)

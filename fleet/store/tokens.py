@@ -12,6 +12,7 @@ import secrets
 from fleet.core.attempt import Claim
 from fleet.core.caller import VERDICTS, Caller
 from fleet.core.task import HELD
+from fleet.core.traffic import NANO
 from fleet.store.database import Database, Row
 
 PRUNED = 64  # dead ones, at most, with each that is issued
@@ -21,6 +22,7 @@ _VERDICTS = ", ".join(f"'{outcome}'" for outcome in VERDICTS)
 _ATTEMPT_LIVES = f"(t.epoch = k.epoch AND t.state IN ({_HELD}))"
 _LIVE = f"""
     SELECT k.hash, k.task, k.epoch, k.agent, coalesce(t.priority, 0), coalesce(a.worker, ''),
+        t.spec ->> '$.budget_usd',
         (SELECT count(*) FROM attempts e WHERE e.task = k.task AND e.epoch < k.epoch
             AND e.outcome IN ({_VERDICTS}))
     FROM tokens k LEFT JOIN tasks t ON t.id = k.task
@@ -76,7 +78,7 @@ def _new(db: Database, task: str, epoch: int, agent: str, now: float) -> str:
 
 
 def _caller(row: Row) -> Caller:
-    hash_, task, epoch, agent, priority, worker, verdicts = row
+    hash_, task, epoch, agent, priority, worker, budget, verdicts = row
     assert isinstance(epoch, int)
     assert isinstance(priority, int)
     assert isinstance(verdicts, int)
@@ -88,5 +90,6 @@ def _caller(row: Row) -> Caller:
         worker=str(worker),
         priority=priority,
         verdicts=verdicts,
+        budget=round(budget * NANO) if isinstance(budget, int | float) else None,
         key=Caller.key_of(str(task), epoch, str(hash_)),
     )

@@ -96,6 +96,21 @@ def bypasses(
     return {str(dedup).partition(":")[2]: _int(count) for dedup, count in rows}
 
 
+def spent_by(db: Database, by: By, *, since: float | None = None) -> dict[str, int]:
+    """Nano-dollars, by what calls have in common; without what is set aside."""
+    sql = (
+        f"SELECT {by}, sum(cost) FROM calls "  # noqa: S608 - a constant of ours
+        "WHERE (?1 IS NULL OR at >= ?1) GROUP BY 1 HAVING sum(cost) > 0"
+    )
+    return {str(name): _int(amount) for name, amount in db.rows(sql, (since,))}
+
+
+def set_aside(db: Database) -> int:
+    """Nano-dollars, for calls that are under way."""
+    row = db.one("SELECT coalesce(sum(amount), 0) FROM reservations")
+    return _int(row[0]) if row else 0
+
+
 def latest_calls(db: Database, limit: int) -> list[Call]:
     """The newest first."""
     rows = db.rows("SELECT * FROM calls ORDER BY id DESC LIMIT ?", (limit,))

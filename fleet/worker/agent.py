@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
-from pathlib import Path
 
 from fleet.core.attempt import Claim
 from fleet.core.event import Event, Kind
@@ -18,10 +16,9 @@ from fleet.store.files import write_private
 from fleet.store.profiles import env_of, files_of, fill, fill_resume
 from fleet.wiring import Fleet
 from fleet.worker.access import open_access
+from fleet.worker.circles import Circles, Watch
 from fleet.worker.conversation import Conversation
 from fleet.worker.place import Place
-
-FILES_LOOKED_AT = 20_000  # when asking whether a quiet agent has changed anything
 
 
 def run_agent(
@@ -52,11 +49,12 @@ def run_agent(
         "FLEET_EPOCH": str(claim.epoch),
         "FLEET_ATTEMPT_NUMBER": str(claim.attempt),
     }
-    watch, talk = _Watch(rooms.work), Conversation(fleet, claim, profile, prompt)
+    watch, talk = Watch(rooms.work), Conversation(fleet, claim, profile, prompt)
+    circles = Circles(fleet, claim, Watch(rooms.work))
 
     def attend() -> str | None:
         talk.pass_notes()
-        return by.stopped()
+        return by.stopped() or circles.look(time.monotonic())
 
     ended = supervise(
         (fill_resume if place.resumes else fill)(profile, **values),
@@ -89,27 +87,3 @@ def run_agent(
         ),
     )
     return ended, story
-
-
-class _Watch:
-    """Whether files in the workspace have changed since it was last asked."""
-
-    def __init__(self, work: Path) -> None:
-        self._work = work
-        self._newest = time.time_ns()
-
-    def moved(self) -> bool:
-        newest = 0
-        looked = 0
-        for folder, _, names in os.walk(self._work):
-            for name in (".", *names):
-                try:
-                    newest = max(newest, os.lstat(Path(folder, name)).st_mtime_ns)
-                except OSError:
-                    continue  # it may be gone by now
-                looked += 1
-            if looked > FILES_LOOKED_AT:
-                break
-        moved = newest > self._newest
-        self._newest = max(newest, self._newest)
-        return moved

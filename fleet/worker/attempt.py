@@ -43,6 +43,7 @@ class Result:
     findings: tuple[str, ...] = ()
     give_back: bool = False  # drained: does not count as an attempt
     fault: str = ""  # the fleet, not the task, is at fault: no more claims until it is mended
+    until: float = 0.0  # POSIX s: when one that is parked goes on
     not_started: str = ""  # why the agent could not be started; three in a row are a fault
 
 

@@ -38,6 +38,7 @@ class Claimer:
     def next(self, without: Collection[str] = ()) -> Taken | None:
         """The most urgent task that can be had now, but for those of some agents."""
         self.bury_the_dead()
+        self.ledger.wake(now=time.time())
         found = self.ledger.claim(
             self.owner,
             lambda id_: try_hold(self.layout.claim_lock(id_)),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet import control
 from fleet.core.attempt import Claim, Outcome, Owner
@@ -21,7 +21,7 @@ from fleet.core.policy import Candidate
 from fleet.core.task import TaskState
 from fleet.process.stop import StopFlag
 from fleet.process.tree import ATTEMPT_MARK, kill_tree
-from fleet.store import proxyfile
+from fleet.store import halts, proxyfile
 from fleet.store.claims import is_held
 from fleet.store.profiles import missing_program
 from fleet.wiring import Fleet
@@ -35,7 +35,13 @@ log = logging.getLogger(__name__)
 IDLE_S = 0.1  # between looks for work: a dead worker's task is found within this time
 HELD_BACK_S = 0.5  # passing over thousands of tasks that need a proxy takes milliseconds
 START_FAILURES = 3  # in a row, before the fleet pauses itself
+STOPPED, CANCELLED = "stopped", "cancelled"  # by a person, which is the last word
 NOT_STARTED = "not-started"  # control row: how many in a row
+
+
+_ORDERED = (STOPPED, CANCELLED)
+# How an attempt may have ended for want of answers.
+_HALTED = (Outcome.ABANDONED, Outcome.CRASHED, Outcome.REFUSED, Outcome.TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,7 @@ class Worker:
     def run(self) -> None:
         """Until told to stop, left alone by the coordinator, or out of work."""
         while not self._should_leave():
-            taken = self.claim() if self._orders.may_claim else None
+            taken = self.claim() if self._orders.may_claim(time.time()) else None
             if taken is not None:
                 self.work(taken)
             elif self._out_of_work():
@@ -98,7 +104,7 @@ class Worker:
         keep = False
         with taken.lock:
             try:
-                result = self._carry_out(claim)
+                result = self._halted(claim, self._carry_out(claim))
                 if result.outcome is not None:
                     keep = self._record(claim, result, result.outcome)
             except StaleError as stale:
@@ -118,6 +124,18 @@ class Worker:
                 outcome=Outcome.ABANDONED, reason=str(error), give_back=True, fault=str(error)
             )
 
+    def _halted(self, claim: Claim, result: Result) -> Result:
+        """What became of an attempt that the proxy has ended. Work that stands goes on without
+        it; and an agent may have ended by itself, for it got no answer any more."""
+        if result.outcome not in _HALTED or result.fault or self._why in _ORDERED:
+            return result
+        halt = halts.find(self._fleet.db, claim)
+        if halt is None:
+            return result
+        return replace(
+            result, outcome=halt.outcome, reason=halt.reason, give_back=True, until=halt.until
+        )
+
     def _record(self, claim: Claim, result: Result, outcome: Outcome) -> bool:
         """Whether the next attempt may go on where this one was stopped."""
         step = self._fleet.ledger.ended(
@@ -129,12 +147,15 @@ class Worker:
             rng=self._rng,
             findings=result.findings,
             give_back=result.give_back,
+            until=result.until,
         )
         log.info("%s ended %s: %s", claim.key, outcome, step.reason)
         fault = result.fault or self._start_fault(claim, result.not_started)
         if fault:
             control.fault(self._fleet.controls, fault, now=time.time())
-        return outcome is Outcome.ABANDONED and step.state is TaskState.PENDING
+        return step.state is TaskState.PARKED or (
+            outcome is Outcome.ABANDONED and step.state is TaskState.PENDING
+        )
 
     def _start_fault(self, claim: Claim, not_started: str) -> str:
         """A program that is missing is at fault at once, any other failed start the third time
@@ -154,12 +175,15 @@ class Worker:
         """Why the attempt in hand must end now; None while it may go on."""
         if self._why is None:
             if self._stop.killing:
-                self._why = "stopped"
+                self._why = STOPPED
             elif self._look():
+                halt = halts.find(self._fleet.db, claim)
                 if self._orders.stop is control.Stop.KILL:
-                    self._why = "stopped"
+                    self._why = STOPPED
                 elif self._fleet.ledger.cancel_asked(claim):
-                    self._why = "cancelled"
+                    self._why = CANCELLED
+                elif halt is not None:
+                    self._why = halt.reason
         return self._why
 
     def _should_leave(self) -> bool:
@@ -178,8 +202,11 @@ class Worker:
         if self._post.number is not None:
             return False
         counts = self._fleet.roster.counts()
-        if counts.of(TaskState.PENDING, TaskState.CLAIMED, TaskState.RUNNING) == 0:
+        moving = (TaskState.PENDING, TaskState.PARKED, TaskState.CLAIMED, TaskState.RUNNING)
+        if counts.of(*moving) == 0:
             return True
+        if counts.of(TaskState.PARKED):
+            return False
         alone = not is_held(self._fleet.layout.lander_lock)
         nothing_moves = counts.of(TaskState.CLAIMED, TaskState.RUNNING) == 0
         return alone and nothing_moves and not self._fleet.ledger.may_become_ready()

@@ -32,7 +32,7 @@ def preflight(fleet: Fleet, *, keys: bool = True) -> None:
     without `keys`, another process has them."""
     _ = fleet.gate  # no gate, or a tool that is missing, is an error
     fleet.take_tip()
-    pending = fleet.roster.tasks(states={TaskState.PENDING})
+    pending = fleet.roster.tasks(states={TaskState.PENDING, TaskState.PARKED})
     for name in sorted({fleet.profile_for(view.task).name for view in pending}):
         profile = fleet.profiles[name]
         missing = missing_program(profile, fleet.config.env.path)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from fleet.proxy.affinity import pick
+from fleet.proxy.affinity import ranked
 from fleet.proxy.cache import Cache
 from fleet.proxy.dialects.anthropic import Anthropic
 from fleet.proxy.dialects.chat import Chat
@@ -232,7 +232,7 @@ def _rest() -> None:
         "key of a request": key,
         "room: enter and leave": visit,
         "warmth: ask when warm": lambda: warmth.ask(gate, ticket, 1.0),
-        "affinity: pick of three": lambda: pick(b"session", names),
+        "affinity: order of three": lambda: ranked(b"session", names),
     }
     empty, *least = _least(*rows.values())
     print(f"\nnet of {empty * 1e9:.0f} ns for an empty call:")

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from fleet.config import Auth, Config, Dedup, ProxyConfig, UpstreamConfig, UpstreamKind, load
+from fleet.config import (
+    Auth,
+    Config,
+    Dedup,
+    LimitConfig,
+    PriceConfig,
+    ProxyConfig,
+    UpstreamConfig,
+    UpstreamKind,
+    load,
+)
 from fleet.core.errors import ConfigError
 from fleet.core.profile import Api
 
@@ -23,6 +33,23 @@ idle_timeout = "2m"
 total_timeout = "20m"
 body_mb = 8
 bodies_mb = 64
+hold_max = "2m"
+tries = 2
+
+[[proxy.limits]]
+upstream = "work"
+model = "claude-*"
+requests_per_minute = 50
+concurrency = 8
+
+[[proxy.limits]]
+input_tokens_per_minute = 1e6
+output_tokens_per_minute = 8000.5
+
+[proxy.prices."house/model"]
+input = 0.5
+output = 2
+cache_read = 0
 
 [proxy.upstreams.work]
 kind = "anthropic"
@@ -92,6 +119,15 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         total_timeout_s=1200,
         body_bytes=8 << 20,
         bodies_bytes=64 << 20,
+        hold_max_s=120,
+        tries=2,
+        limits=(
+            LimitConfig(upstream="work", model="claude-*", requests_per_minute=50, concurrency=8),
+            LimitConfig(input_tokens_per_minute=1e6, output_tokens_per_minute=8000.5),
+        ),
+        prices={
+            "house/model": PriceConfig(input=0.5, output=2, cache_read=0, cache_write=0.5),
+        },
         upstreams=(work, local, fake),
     )
     assert work == UpstreamConfig(

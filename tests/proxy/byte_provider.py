@@ -16,6 +16,8 @@ from tests.proxy.running import Running, running
 HEADER = tuple[bytes, bytes]
 # As `fleet.toml` names them: one provider of each kind, all of them this one.
 ALL_KINDS = """
+[proxy]
+tries = 1
 [proxy.upstreams.of-anthropic]
 kind = "anthropic"
 url = "{url}"

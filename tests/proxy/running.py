@@ -64,7 +64,7 @@ async def running(
     with contextlib.closing(Database(layout.database)) as db:
         db.migrate(MIGRATIONS)
         token = tokens.issue_by_hand(db, "by-hand", time.time())
-    async with open_plant(found.proxy, layout, variables, tape or Tape()) as plant:
+    async with open_plant(found, layout, variables, tape or Tape()) as plant:
         server = await plant.listen("127.0.0.1", 0)
         async with asyncio.TaskGroup() as group:
             ticking = group.create_task(_tick(plant))

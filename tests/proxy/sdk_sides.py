@@ -25,7 +25,7 @@ from tests.proxy.running import Running, running
 Json = dict[str, Any]  # what SDKs take as keywords, and what their objects dump
 Seen = tuple[str, Json]  # an object of an SDK: its class, and all of it
 
-SCRIPTED = '[proxy.upstreams.model]\nkind = "script"\nscript = "model.toml"\n'
+SCRIPTED = '[proxy]\ntries = 1\n[proxy.upstreams.model]\nkind = "script"\nscript = "model.toml"\n'
 REMOTE = """
 [proxy.upstreams.one]
 kind = "anthropic"

@@ -125,7 +125,7 @@ def test_whole_answers_come_back_byte_for_byte(tmp_path: Path) -> None:
             JSON,
             b'{ "error" : {"message":"prompt is too long: 2 > 1"} }',
         ),
-        ("429 Too Many Requests", JSON, b'{"type":"error","error":{"type":"rate_limit_error"}}\n'),
+        ("422 Unprocessable", JSON, b'{"type":"error","error":{"type":"rate_limit_error"}}\n'),
         ("529 Overloaded", JSON, b'{"type":"error","n":1.0}'),
         ("502 Bad Gateway", "text/html", b"<html>\r\n\r\n<h1>502</h1>\xff"),
         ("500 Oh", EVENTS, b"data: x\n\nrest"),

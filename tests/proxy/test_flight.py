@@ -247,7 +247,7 @@ def test_a_kept_answer_is_one_piece_and_the_same_bytes_to_who_comes_later() -> N
     t.flight.end()
     kept = t.flight.kept()
     assert len(kept.log) == 1
-    later = Answer.again(kept, t.flight.plan)
+    later = Answer.replayed(kept, t.flight.plan)
     streamed, plain = Outlet(), Outlet()
     later.board(subscriber("two", streamed, stream=True))
     later.board(subscriber("three", plain, stream=False))

@@ -1,95 +1,14 @@
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, field
-
-from fleet.config import UpstreamConfig, UpstreamKind
 from fleet.core.traffic import JOINED, REPLAYED
-from fleet.proxy.answer import Plan
-from fleet.proxy.cache import Cache
-from fleet.proxy.dialects.anthropic import Anthropic
-from fleet.proxy.dialects.dialect import Asked, Endpoint
-from fleet.proxy.fingerprint import Key
-from fleet.proxy.flight import SHARED_BYTES, Flight
-from fleet.proxy.kept import Kept
-from fleet.proxy.pricing import Quote
-from fleet.proxy.providers import Provider
-from fleet.proxy.singleflight import Flights, Patience
-from fleet.proxy.subscriber import Subscriber
-from fleet.proxy.warmth import Warmth
-from fleet.proxy.wire import Failure, Fault, Outgoing
+from fleet.proxy.setbacks import Policy
+from fleet.proxy.wire import Failure, Fault
 from tests.proxy import outlets
-from tests.proxy.outlets import ANSWER, JSON, LAST, STOP, Outlet, caller, event
+from tests.proxy.outlets import ANSWER, JSON, LAST, STOP, event
+from tests.proxy.world import World
 
-CONFIG = Provider(config=UpstreamConfig(name="p", kind=UpstreamKind.SCRIPT), accounts=())
+ONCE = Policy(tries=1)  # what fails is not tried again
 CUT_OFF = LAST.replace(b"end_turn", b"max_tokens")
-
-
-@dataclass
-class World:
-    """Flights, their upstream and a clock that the test moves."""
-
-    now: float = 100.0
-    upstream: outlets.Provider = field(default_factory=outlets.Provider)
-    settled: list[tuple[int, str]] = field(default_factory=list)
-    numbers: int = 0
-
-    def __post_init__(self) -> None:
-        self.flights = Flights(
-            cache=Cache[Kept](ttl_s=60, most_bytes=1 << 20, most_item_bytes=SHARED_BYTES),
-            warmth=Warmth(),
-            ledger=self,
-            patience=Patience(grace_s=3, hold_back_s=15),
-            clock=lambda: self.now,
-            rng=random.Random(1),
-        )
-
-    def number(self) -> int:
-        self.numbers += 1
-        return self.numbers
-
-    def settle(self, flight: Flight) -> None:
-        self.settled.append((flight.call_id, str(flight.ended)))
-
-    def plan(self, who: str = "one", *, prefix: bytes = b"", what: bytes = b"a") -> Plan:
-        asked = Asked(endpoint=Endpoint.MESSAGES, model="m", stream=True)
-        key: Key = (Endpoint.MESSAGES, "p", "m", b"", (), "", what)
-        return Plan(
-            upstream=self.upstream,
-            provider=CONFIG,
-            account="p/0",
-            dialect=Anthropic(),
-            asked=asked,
-            stream=True,
-            key=key,
-            prefix=prefix,
-            caller=caller(who),
-            quote=Quote(ready=True),
-        )
-
-    def launch(self, plan: Plan) -> tuple[Flight, Outlet]:
-        flight = self.flights.launch(plan, Outgoing("POST", "/v1/messages", (), b"{}"))
-        return flight, self.board(flight, plan.caller.task)
-
-    def board(self, flight: Flight, who: str) -> Outlet:
-        outlet = Outlet()
-        flight.board(
-            Subscriber(
-                outlet,
-                caller(who),
-                stream=True,
-                wants_usage=False,
-                dedup=b"",
-                on_start=lambda: None,
-                on_done=lambda: None,
-            )
-        )
-        return outlet
-
-    def finish(self, number: int = -1, *events: bytes) -> None:
-        sent = self.upstream.calls[number]
-        sent.stream(*(events or ANSWER))
-        sent.sink.end()
 
 
 def test_the_second_of_two_equal_requests_finds_the_first() -> None:
@@ -116,7 +35,7 @@ def test_nothing_is_kept_of_what_did_not_end_well() -> None:
     for number, events in enumerate(
         ((*ANSWER[:-2], CUT_OFF, STOP), ANSWER[:4], (*ANSWER[:3], outlets.ERROR))
     ):
-        world = World()
+        world = World(policy=ONCE)
         world.launch(world.plan())
         world.finish(-1, *events)
         assert world.flights.find(world.plan("two")) is None, number
@@ -142,7 +61,7 @@ def test_a_kept_tool_call_whose_arguments_do_not_parse_is_given_to_nobody() -> N
 
 
 def test_those_who_ask_again_after_a_failure_share_one_new_call() -> None:
-    world = World()
+    world = World(policy=ONCE)
     flight, outlet = world.launch(world.plan())
     world.board(flight, "two")
     world.upstream.calls[0].sink.failed(Failure(Fault.RESET, answered=True))
@@ -153,7 +72,7 @@ def test_those_who_ask_again_after_a_failure_share_one_new_call() -> None:
 
 
 def test_a_connection_that_was_just_closed_costs_one_more_call_and_only_one() -> None:
-    world = World()
+    world = World(policy=ONCE)
     stale = Failure(Fault.RESET, reused=True)
     _, outlet = world.launch(world.plan())
     world.upstream.calls[0].sink.failed(stale)
@@ -207,7 +126,7 @@ def test_one_goes_first_where_a_prompt_cache_is_cold() -> None:
 
 
 def test_the_next_goes_first_when_the_first_was_refused_or_left() -> None:
-    world = World()
+    world = World(policy=ONCE)
     flights = [
         world.launch(world.plan(str(number), prefix=b"p", what=str(number).encode()))[0]
         for number in range(4)

@@ -31,8 +31,9 @@ class Told:
 
     said: list[str] = field(default_factory=list)
 
-    def answered(self, flight: Flight) -> None:
-        self.said.append("answered")
+    def headed(self, flight: Flight) -> None:
+        if flight.status == 200:
+            self.said.append("answered")
 
     def unshared(self, flight: Flight) -> None:
         self.said.append("unshared")

@@ -16,6 +16,8 @@ _WORDS: dict[Trouble, tuple[int, str]] = {
     Trouble.UNAUTHORIZED: (401, "authentication_error"),
     Trouble.NOT_FOUND: (404, "not_found_error"),
     Trouble.TOO_LARGE: (413, "request_too_large"),
+    Trouble.LIMITED: (429, "rate_limit_error"),
+    Trouble.SPENT: (429, "billing_error"),
     Trouble.OVERLOADED: (529, "overloaded_error"),
     Trouble.TIMEOUT: (504, "timeout_error"),
     Trouble.UPSTREAM: (502, "api_error"),
@@ -82,6 +84,10 @@ class Anthropic:
     def broken(self, message: str) -> bytes:
         error = {"type": "api_error", "message": message}
         return lenient.event("error", {"type": "error", "error": error})
+
+    def late(self, body: bytes) -> bytes:
+        error = lenient.members_of(body)
+        return self.broken(lenient.shown(body)) if error is None else lenient.event("error", error)
 
     def keepalive(self, user_agent: str) -> bytes:
         """Claude Code's watchdog hears no pings: only a known name with an unknown type keeps it

@@ -74,6 +74,10 @@ class Chat:
         error = openai.error(message, "server_error", "upstream_error")
         return lenient.unnamed({"error": error})
 
+    def late(self, body: bytes) -> bytes:
+        error = lenient.members_of(body)
+        return self.broken(lenient.shown(body)) if error is None else lenient.unnamed(error)
+
     def keepalive(self, user_agent: str) -> bytes:
         return b": keepalive\n\n"
 

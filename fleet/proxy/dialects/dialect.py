@@ -121,6 +121,11 @@ class Dialect(Protocol):
         """The event that tells a client, within a stream, that the answer ends here."""
         ...
 
+    def late(self, body: bytes) -> bytes:
+        """The body of an error as the event that says the same, for a client that was promised a
+        stream and has had none of it yet."""
+        ...
+
     def keepalive(self, user_agent: str) -> bytes:
         """An event that keeps this client waiting and that it ignores."""
         ...

@@ -22,11 +22,20 @@ _WORDS: dict[Trouble, tuple[int, str]] = {
     Trouble.UNAUTHORIZED: (401, "UNAUTHENTICATED"),
     Trouble.NOT_FOUND: (404, "NOT_FOUND"),
     Trouble.TOO_LARGE: (413, "INVALID_ARGUMENT"),
+    Trouble.LIMITED: (429, "RESOURCE_EXHAUSTED"),
+    Trouble.SPENT: (429, "RESOURCE_EXHAUSTED"),
     Trouble.OVERLOADED: (503, "UNAVAILABLE"),
     Trouble.TIMEOUT: (504, "DEADLINE_EXCEEDED"),
     Trouble.UPSTREAM: (502, "UNAVAILABLE"),
     Trouble.INTERNAL: (500, "INTERNAL"),
 }
+# Google's own clients repeat any 429 but one of a quota for a whole day.
+_FOR_TODAY = [
+    {
+        "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+        "violations": [{"quotaId": "BudgetPerDay"}],
+    }
+]
 _SHAREABLE = frozenset({"functionDeclarations", "function_declarations"})
 
 _tools = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | dict[str, msgspec.Raw] | None)
@@ -79,12 +88,18 @@ class Gemini:
             (b"x-request-id", request_id.encode()),
             *lenient.when_to_retry(retry_after_s, retry),
         )
-        error = {"code": status, "message": message, "status": word}
+        error: lenient.Object = {"code": status, "message": message, "status": word}
+        if trouble is Trouble.SPENT:
+            error["details"] = _FOR_TODAY
         return Reply(status, headers, lenient.dumps({"error": error}))
 
     def broken(self, message: str) -> bytes:
         error = {"code": 502, "message": message, "status": "UNAVAILABLE"}
         return lenient.unnamed({"error": error})
+
+    def late(self, body: bytes) -> bytes:
+        error = lenient.members_of(body)
+        return self.broken(lenient.shown(body)) if error is None else lenient.unnamed(error)
 
     def keepalive(self, user_agent: str) -> bytes:
         """Blank lines: Google's SDKs choke on comments, and take unknown chunks for answers."""

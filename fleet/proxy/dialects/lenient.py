@@ -138,6 +138,11 @@ def model_of(members: Members) -> str:
     return text_of(members, "model")[:LONGEST_MODEL]
 
 
+def shown(body: bytes) -> str:
+    """The beginning of an error's body that is no JSON."""
+    return " ".join(body[:300].decode("utf-8", "replace").split())
+
+
 def event(name: str, value: object) -> bytes:
     """A named event with its blank line."""
     return b"event: %b\ndata: %b\n\n" % (name.encode(), dumps(value))

@@ -11,6 +11,8 @@ _WORDS: dict[Trouble, tuple[int, str, str | None]] = {
     Trouble.UNAUTHORIZED: (401, "invalid_request_error", "invalid_api_key"),
     Trouble.NOT_FOUND: (404, "invalid_request_error", "not_found"),
     Trouble.TOO_LARGE: (413, "invalid_request_error", "request_too_large"),
+    Trouble.LIMITED: (429, "rate_limit_error", "rate_limit_exceeded"),
+    Trouble.SPENT: (429, "insufficient_quota", "insufficient_quota"),
     Trouble.OVERLOADED: (503, "server_error", "server_is_overloaded"),
     Trouble.TIMEOUT: (504, "server_error", "timeout"),
     Trouble.UPSTREAM: (502, "server_error", "upstream_error"),

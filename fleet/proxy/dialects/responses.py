@@ -64,6 +64,16 @@ class Responses:
         said = {"code": "server_error", "message": message, "param": None, "sequence_number": 0}
         return lenient.event("error", {"type": "error", **said})
 
+    def late(self, body: bytes) -> bytes:
+        """As the failed response that clients take for final or not by its code."""
+        said = lenient.obj((lenient.members_of(body) or {}).get("error"))
+        code = lenient.text(said.get("code")) or lenient.text(said.get("type")) or "server_error"
+        message = lenient.text(said.get("message")) or lenient.shown(body)
+        failed = {"object": "response", "id": "resp_failed", "status": "failed", "output": []}
+        response = {**failed, "error": {"code": code, "message": message}}
+        told = {"type": "response.failed", "sequence_number": 0, "response": response}
+        return lenient.event("response.failed", told)
+
     def keepalive(self, user_agent: str) -> bytes:
         """Codex's idle clock hears events only; to others an unknown one may be an error."""
         if "codex" in user_agent.lower():
