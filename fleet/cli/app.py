@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import fleet
-from fleet.cli import agent, doctor, log, orders, proxy, run, start, status, steer, task
+from fleet.cli import agent, cost, doctor, log, orders, proxy, run, start, status, steer, task
 from fleet.core.errors import Exit, FleetError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("resume")(orders.resume)
 app.command("stop")(orders.stop)
 app.command("steer")(steer.steer)
 app.command("log")(log.log)
+app.command("cost")(cost.cost)
 app.command("doctor")(doctor.doctor)
 app.add_typer(task.app, name="task")
 app.add_typer(agent.app, name="agent")
@@ -44,6 +45,8 @@ AT_ONCE: Mapping[tuple[str, ...], Callable[[], None]] = {
     ("task", "list", "--json"): partial(task.list_, as_json=True),
     ("status",): status.status,
     ("status", "--json"): partial(status.status, as_json=True),
+    ("cost",): cost.cost,
+    ("cost", "--json"): partial(cost.cost, as_json=True),
     ("proxy", "stats"): proxy.stats,
     ("proxy", "stats", "--json"): partial(proxy.stats, as_json=True),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +14,6 @@ from fleet.core.errors import UsageError
 app = typer.Typer(
     help="The proxy of all model traffic; without a command it runs here until Ctrl-C."
 )
-
-_LENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd]?)")
-_UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @app.callback(invoke_without_command=True)
@@ -64,12 +60,13 @@ def stats(
     import contextlib
     import time
 
+    from fleet.cli.length import length_s
     from fleet.cli.opening import view
     from fleet.faces.traffic import MODEL_HEAD, as_data, model_row, page
     from fleet.store import proxyfile
     from fleet.store.traffic import By, bypasses, open_calls, totals, totals_by
 
-    after = time.time() - _length_s(since) if since else None
+    after = time.time() - length_s(since) if since else None
     layout = view().layout
     live = proxyfile.live(layout)
     with contextlib.closing(open_calls(layout.calls_database)) as db:
@@ -90,10 +87,3 @@ def stats(
         say(line)
     say("")
     table(MODEL_HEAD, [model_row(name, each) for name, each in models.items()])
-
-
-def _length_s(text: str) -> float:
-    found = _LENGTH.fullmatch(text)
-    if found is None:
-        raise UsageError(f'--since {text}: write a length of time such as "90s", "30m" or "1h"')
-    return float(found[1]) * _UNIT_S[found[2]]
