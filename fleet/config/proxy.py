@@ -52,6 +52,7 @@ class ProxyConfig:
     bodies_bytes: int  # of all requests held at once
     hold_max_s: float  # a request that would have to wait longer parks its attempt
     tries: int  # of a request, for an upstream's failures
+    breaker_open_s: float  # an upstream that fails is not asked for so long at first
     upstreams: tuple[
         UpstreamConfig, ...
     ]  # those that speak the dialect and take the model, in turn
@@ -78,6 +79,7 @@ class ProxyConfig:
             bodies_bytes=table.integer("bodies_mb", 256, low=1, high=65_536) * MB,
             hold_max_s=table.seconds("hold_max", 240.0, high=3600.0),
             tries=table.integer("tries", 4, low=1, high=20),
+            breaker_open_s=table.seconds("breaker_open", 60.0, high=3600.0),
             limits=read_limits(table),
             prices=read_prices(table),
             upstreams=read_upstreams(table, document, environ=environ, top=top),

@@ -163,7 +163,7 @@ class Answer:
         dialect = self.plan.dialect
         if self.reply is not None:
             return dialect.late(self.reply.body)
-        if self.form is Form.RAW:
+        if self.form is Form.RAW or self.status == 200:
             return dialect.broken("the provider's answer cannot be made a stream")
         return dialect.late(self.whole())
 

@@ -45,7 +45,7 @@ class Settings:
         self.build.configure(proxy)
         before = self.providers.all
         self.providers.configure(proxy)
-        self.lanes.rebound(_bounds(proxy))
+        self.lanes.rebound(_bounds(proxy), proxy.breaker_open_s)
         if self.providers.all != before:
             self.lanes.pardon()
         self.setbacks.policy = Policy(

@@ -24,6 +24,7 @@ SEEN_S = 0.01  # until the proxy has read what was just sent: it runs in this ve
 FLEET = """
 [proxy]
 grace = "0.25s"
+breaker_open = "0.1s"
 [proxy.upstreams.one]
 kind = "anthropic"
 url = "http://127.0.0.1:{port}"

@@ -64,11 +64,13 @@ class Plays:
         await call.end()
 
     async def _refuses(self, call: Call) -> None:
-        self._refuse(call, self._rng.choice(REFUSALS))
+        """Rarely for too much: all calls wait as long as the provider says."""
+        (status,) = self._rng.choices(REFUSALS, (1, 20, 20))
+        self._refuse(call, status)
 
     def _refuse(self, call: Call, status: int) -> None:
         self.seen[str(status)] += 1
-        call.refuse(status, *([b"retry-after: 1"] if status == 429 else []))
+        call.refuse(status, *([b"retry-after: 0.05"] if status == 429 else []))
 
     async def _cuts(self, call: Call) -> None:
         await call.reach(self._phase())

@@ -38,6 +38,7 @@ connect_timeout = "2s"
 first_byte_timeout = "1s"
 idle_timeout = "1s"
 total_timeout = "8s"
+breaker_open = "0.002s"
 [proxy.upstreams.one]
 kind = "anthropic"
 url = "http://127.0.0.1:{port}"

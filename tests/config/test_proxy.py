@@ -35,6 +35,7 @@ body_mb = 8
 bodies_mb = 64
 hold_max = "2m"
 tries = 2
+breaker_open = "30s"
 
 [[proxy.limits]]
 upstream = "work"
@@ -121,6 +122,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         bodies_bytes=64 << 20,
         hold_max_s=120,
         tries=2,
+        breaker_open_s=30,
         limits=(
             LimitConfig(upstream="work", model="claude-*", requests_per_minute=50, concurrency=8),
             LimitConfig(input_tokens_per_minute=1e6, output_tokens_per_minute=8000.5),

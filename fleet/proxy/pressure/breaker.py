@@ -16,7 +16,7 @@ IN_A_ROW = 5
 WINDOW = 100  # results
 LEAST = 10  # of them, before their rate says anything
 RATE = 0.5  # of failures
-OPEN_S = 60.0  # the first time; twice as long after every round of probes that failed
+OPEN_S = 60.0  # the first time, if not said; twice as long after every round that failed
 MOST_DOUBLINGS = 6
 JITTER = 0.2
 PROBES = 3  # at a time
@@ -46,12 +46,14 @@ class Breaker:
         "_seen",
         "_times",
         "_until",
+        "open_s",
         "state",
         "why",
     )
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, open_s: float = OPEN_S) -> None:
         self._rng = rng
+        self.open_s = open_s
         self.state = State.CLOSED
         self.why = ""  # it is not closed
         self._round = 0  # grows with every change of state: late results of another do not count
@@ -124,12 +126,8 @@ class Breaker:
         if began == self._round and self.state is State.HALF_OPEN:
             self._probing -= 1
 
-    def reset(self) -> None:
-        """By order: closed, whatever happened."""
-        self.__init__(self._rng)  # type: ignore[misc]
-
     def _open(self, now: float, why: str) -> bool:
-        length = OPEN_S * 2 ** min(self._times, MOST_DOUBLINGS)
+        length = self.open_s * 2 ** min(self._times, MOST_DOUBLINGS)
         self._until = now + length * self._rng.uniform(1 - JITTER, 1 + JITTER)
         self._times += 1
         self.why = why

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 
-from fleet.proxy.pressure.breaker import Breaker
+from fleet.proxy.pressure.breaker import OPEN_S, Breaker
 from fleet.proxy.pressure.lane import Bounds, Lane
 
 REMEMBERED = 2048  # names of models are the agents' to invent
@@ -28,6 +28,7 @@ class Lanes:
     def __init__(self, bounds: BoundsOf, rng: random.Random) -> None:
         self._bounds = bounds
         self._rng = rng
+        self._open_s = OPEN_S
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._breakers: dict[tuple[str, str], Breaker] = {}
         self._keys: dict[str, _Key] = {}
@@ -45,7 +46,7 @@ class Lanes:
             self._forget()
         breaker = self._breakers.get((address, model))
         if breaker is None:
-            breaker = self._breakers[address, model] = Breaker(self._rng)
+            breaker = self._breakers[address, model] = Breaker(self._rng, self._open_s)
         bounds = self._bounds(account.partition("/")[0], model)
         lane = self._lanes[account, model] = Lane(account, model, breaker, bounds)
         key = self._keys.get(account)
@@ -90,9 +91,12 @@ class Lanes:
 
     # -- changes of the configuration -------------------------------------------------------
 
-    def rebound(self, bounds: BoundsOf) -> None:
-        """Other limits from now on. What a provider has said is learned anew."""
-        self._bounds = bounds
+    def rebound(self, bounds: BoundsOf, open_s: float) -> None:
+        """Other limits from now on, and another length for breakers to stay open. What a provider
+        has said is learned anew."""
+        self._bounds, self._open_s = bounds, open_s
+        for breaker in self._breakers.values():
+            breaker.open_s = open_s
         for lane in self:
             lane.set_bounds(bounds(lane.account.partition("/")[0], lane.model))
 
