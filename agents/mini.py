@@ -114,6 +114,7 @@ class Model:
 def refusal(response: HTTPResponse) -> ApiError:
     said = response.read()[:500].decode("utf-8", "replace")
     passing = response.status in (408, 429) or response.status >= 500
+    passing = passing and response.headers.get("x-should-retry") != "false"
     after = response.headers.get("retry-after", "")
     return ApiError(f"HTTP {response.status}: {said}", passing=passing, after=after)
 

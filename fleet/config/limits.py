@@ -30,6 +30,7 @@ def read_limits(proxy: Table) -> tuple[LimitConfig, ...]:
     """The first that holds for an upstream and a model is theirs."""
     found = []
     for table in proxy.tables("limits", optional=True):
+        already = len(table.problems)
         limit = LimitConfig(
             upstream=table.text("upstream"),
             model=table.text("model"),
@@ -38,7 +39,8 @@ def read_limits(proxy: Table) -> tuple[LimitConfig, ...]:
             output_tokens_per_minute=table.number("output_tokens_per_minute", None),
             concurrency=table.integer("concurrency", 0, low=1, high=10_000) or None,
         )
-        if limit == LimitConfig(upstream=limit.upstream, model=limit.model):
+        is_empty = limit == LimitConfig(upstream=limit.upstream, model=limit.model)
+        if is_empty and len(table.problems) == already:
             table.report(
                 "", "this limits nothing", "add requests_per_minute, concurrency or a token limit"
             )

@@ -330,7 +330,7 @@ class Dispatch:
             course = waiting.item
             way = self._open_way(course, now)
             if way is None and course.gives_way:
-                yielding |= {course.agent}  # to those who had less
+                yielding |= {waiting.agent}  # to those who had less
                 continue
             if way is None:
                 break

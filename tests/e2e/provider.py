@@ -7,6 +7,7 @@ import contextlib
 import json
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Asked:
     key: str
     text: str  # of the body
     login: str = ""  # its Authorization
+    at: float = 0.0  # monotonic
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,7 +78,7 @@ def a_provider(script: str, *, keys: Sequence[str] = ()) -> Iterator[Provider]:
         headers = dict(exchange.request.headers)
         shown = headers.get(b"x-api-key", b"").decode()
         login = headers.get(b"authorization", b"").decode()
-        provider.asked.append(Asked(shown, exchange.request.body.decode(), login))
+        provider.asked.append(Asked(shown, exchange.request.body.decode(), login, time.monotonic()))
         if keys and shown not in keys:
             exchange.reply(Reply(401, ((b"content-type", b"application/json"),), b"{}"))
         else:

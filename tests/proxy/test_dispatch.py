@@ -269,6 +269,21 @@ def test_the_last_fifth_is_left_to_those_who_had_less() -> None:
     assert len(world.upstream.calls) == 10
 
 
+def test_a_call_that_was_handed_over_to_who_had_much_gives_way_and_holds_up_nobody() -> None:
+    world = World(bounds=Bounds(concurrency=10))
+    for number in range(9):
+        world.ask("greedy", what=b"g%d" % number)
+    world.ask("modest", what=b"m")
+    flight, _ = world.launch(world.plan("light", what=b"l"))
+    world.board(flight, "greedy")
+    flight.leave(flight.subscribers[0])
+    assert flight.caller.key == "greedy.1"
+    answer(world.upstream.calls[0])  # for ever, while the line was asked for others in vain
+    assert len(world.upstream.calls) == 10
+    world.pass_time(11)
+    assert len(world.upstream.calls) == 11
+
+
 # -- failures -----------------------------------------------------------------------------------
 
 
