@@ -163,7 +163,7 @@ def spending(provider: Provider, **budget: float) -> dict[str, str]:
 def test_a_task_whose_budget_is_spent_fails_and_the_others_land(repository: Repository) -> None:
     repository.tasks(task("dear", budget_usd=0.0001), task("cheap"))
     with a_provider(script(work("dear", "cheap"))) as provider:
-        configure(repository, agents=2, **spending(provider, day_usd=50))  # type: ignore[arg-type]
+        configure(repository, agents=2, **spending(provider, day_usd=50))
         done = repository.fleet("run", timeout=60)
         assert done.returncode == 1, done.stdout + done.stderr
     assert repository.states() == {"dear": "failed", "cheap": "merged"}
@@ -181,7 +181,7 @@ def test_a_spent_run_stops_without_failing_a_task_and_a_raised_budget_goes_on(
     dear = {"input": 1000, "output": 30_000}
     steps = work(*ids, usage=dear)
     with a_provider(script(steps)) as provider:
-        configure(repository, agents=1, **spending(provider, run_usd=0.55))  # type: ignore[arg-type]
+        configure(repository, agents=1, **spending(provider, run_usd=0.55))
         done = repository.fleet("run", timeout=60)
         assert done.returncode == 1
         assert "this run has $0.55" in done.stdout + done.stderr
