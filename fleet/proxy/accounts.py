@@ -67,8 +67,7 @@ def _is_unknown(flight: Flight) -> bool:
     """It was sent, and neither an answer nor a refusal says what was used."""
     if flight.usage or flight.status >= 400:
         return False
-    failure = flight.failure
-    never_left = failure is not None and (failure.fault is Fault.CONNECT or failure.reused)
+    never_left = flight.failure is not None and flight.failure.fault is Fault.CONNECT
     return flight.ended is not Ended.COMPLETE and not never_left
 
 

@@ -60,11 +60,13 @@ class Books:
 
 
 class ProxyProcess:
-    def __init__(self, folder: Path, upstream_port: int, agents: int) -> None:
+    def __init__(
+        self, folder: Path, upstream_port: int, agents: int, *, fleet_toml: str = FLEET
+    ) -> None:
         top = folder / "repository"
         top.mkdir()
         subprocess.run(["git", "init", "-q", top], check=True, timeout=30)
-        (top / "fleet.toml").write_text(FLEET.format(port=upstream_port))
+        (top / "fleet.toml").write_text(fleet_toml.format(port=upstream_port))
         self._top = top
         self._home = folder
         self.layout = Layout(common_dir=top / ".git", top=top, cache=folder / "cache")
