@@ -162,7 +162,7 @@ class Dispatch:
         if lane is not None:
             self._tell_breaker(lane, self._verdict(course, lane, now))
             used = None
-            if flight.usage:
+            if flight.usage and not lane.is_free:
                 model = flight.plan.asked.model
                 used = counted(flight.usage)
                 self._needs.used(

@@ -56,9 +56,6 @@ def main() -> None:
     limits = (*plain, (b"anthropic-ratelimit-requests-limit", b"50"))
     accounts = budget.accounts(task="t", agent="a", day="2026-01-01")
 
-    def breaker_pass() -> None:
-        breaker.succeeded(breaker.began(1.0), 1.0)
-
     def lane_pass() -> None:
         bound.ready_at(NOTHING, 1.0)
         bound.take(NOTHING, 1.0)
@@ -72,7 +69,8 @@ def main() -> None:
         {
             "an empty method": lambda: empty(1.0, 1.0),
             "a bucket: take": lambda: bucket.take(1.0, 1.0),
-            "a breaker that is closed: began, succeeded": breaker_pass,
+            "a breaker that is closed: began": lambda: breaker.began(1.0),
+            "a breaker that is closed: succeeded": lambda: breaker.succeeded(0, 1.0),
             "a lane without limits: ready_at": lambda: free.ready_at(NOTHING, 1.0),
             "a lane with three limits: ready, take, give back": lane_pass,
             "headers of an answer, none of limits": lambda: hints.read(plain, 0.0),

@@ -31,6 +31,9 @@ class State(StrEnum):
     HALF_OPEN = "half-open"
 
 
+_CLOSED = State.CLOSED  # looked at with every call, and an enum's member is slow to come by
+
+
 class Breaker:
     """`began` before a call; then exactly one of `succeeded`, `failed` and `said_nothing`, with
     what `began` returned."""
@@ -38,6 +41,7 @@ class Breaker:
     __slots__ = (
         "_failures",
         "_good",
+        "_good_run",
         "_in_a_row",
         "_probing",
         "_results",
@@ -57,8 +61,9 @@ class Breaker:
         self.state = State.CLOSED
         self.why = ""  # it is not closed
         self._round = 0  # grows with every change of state: late results of another do not count
-        self._in_a_row = 0
-        self._results = 0  # bits; a failure is a 1
+        self._in_a_row = 0  # failures, if no success has come since
+        self._good_run = 0  # successes since the last failure: most calls cost this one count
+        self._results = 0  # those up to the last failure, as bits; a failure is a 1
         self._seen = 0
         self._times = 0  # opened since it was last closed
         self._until = -math.inf
@@ -66,7 +71,7 @@ class Breaker:
 
     def ready_at(self, now: float) -> float:
         """When a call may begin; `now` if at once, inf if that depends on a probe under way."""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return now
         if self.state is State.OPEN:
             return max(now, self._until)
@@ -74,7 +79,7 @@ class Breaker:
 
     def began(self, now: float) -> int:
         """To be given back with the result. Only when `ready_at` says now."""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return self._round
         if self.state is State.OPEN:
             self._turn(State.HALF_OPEN)
@@ -86,10 +91,8 @@ class Breaker:
         """Whether the state changed by it."""
         if began != self._round:
             return False
-        if self.state is State.CLOSED:
-            self._in_a_row = 0
-            self._results = (self._results << 1) & _MASK
-            self._seen += 1
+        if self.state is _CLOSED:
+            self._good_run += 1
             return False
         self._probing -= 1
         self._good += 1
@@ -98,17 +101,19 @@ class Breaker:
             return False
         self._turn(State.CLOSED)
         self.why = ""
-        self._in_a_row = self._results = self._seen = self._times = 0
+        self._in_a_row = self._good_run = self._results = self._seen = self._times = 0
         return True
 
     def failed(self, began: int, now: float, why: str) -> bool:
         """Whether the state changed by it."""
         if began != self._round:
             return False
-        if self.state is State.CLOSED:
-            self._in_a_row += 1
-            self._seen += 1
-            self._results = ((self._results << 1) | 1) & _MASK
+        if self.state is _CLOSED:
+            good = self._good_run
+            self._in_a_row = self._in_a_row + 1 if not good else 1
+            self._seen += good + 1
+            self._results = ((self._results << min(good, WINDOW) + 1) | 1) & _MASK
+            self._good_run = 0
             if self._in_a_row >= IN_A_ROW:
                 return self._open(now, f"{self._in_a_row} failures in a row, the last: {why}")
             failures, of = self._results.bit_count(), min(self._seen, WINDOW)

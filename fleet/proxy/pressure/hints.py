@@ -42,6 +42,23 @@ class Family(StrEnum):
     TOKENS = "tokens"  # of both kinds
 
 
+def _names(form: str) -> tuple[bytes, bytes, bytes]:
+    limit, left, reset = (form.replace("*", word) for word in ("limit", "remaining", "reset"))
+    return limit.encode(), left.encode(), reset.encode()
+
+
+_LEVELS = tuple(
+    (family, _names(form))
+    for family in Family
+    for form in (f"x-ratelimit-*-{family}", f"anthropic-ratelimit-{family}-*")
+)
+_UNIFIED = b"anthropic-ratelimit-unified-"
+_CODEX = (
+    ("primary", b"x-codex-primary-used-percent", b"x-codex-primary-reset-"),
+    ("secondary", b"x-codex-secondary-used-percent", b"x-codex-secondary-reset-"),
+)
+
+
 class Level(NamedTuple):
     limit: float | None
     remaining: float | None
@@ -65,10 +82,12 @@ def read(headers: Headers, now: float) -> Hints:
     if not said:
         return NOTHING
     levels = {}
-    for family in Family:
-        found = _anthropic(said, family, now) or _openai(said, family, now)
-        if found is not None:
-            levels[family] = found
+    for family, (limit_name, left_name, reset_name) in _LEVELS:
+        limit, left = said.get(limit_name), said.get(left_name)
+        if limit is None and left is None:
+            continue
+        reset_s = _until(said.get(reset_name), now)
+        levels[family] = Level(_number(limit), _number(left), reset_s)
     window_s, window = _window(said, now)
     return Hints(levels, _retry_after(said, now), window_s, window)
 
@@ -87,34 +106,15 @@ def in_body(body: bytes, now: float) -> tuple[float | None, bool]:
     return _length((found["delay"] or found["again"] or b"").decode()), used_up
 
 
-def _anthropic(said: dict[bytes, bytes], family: Family, now: float) -> Level | None:
-    prefix = b"anthropic-ratelimit-" + family.encode()
-    limit, left = _number(said.get(prefix + b"-limit")), _number(said.get(prefix + b"-remaining"))
-    if limit is None and left is None:
-        return None
-    return Level(limit, left, _until(said.get(prefix + b"-reset"), now))
-
-
-def _openai(said: dict[bytes, bytes], family: Family, now: float) -> Level | None:
-    name = family.encode()
-    limit = _number(said.get(b"x-ratelimit-limit-" + name))
-    left = _number(said.get(b"x-ratelimit-remaining-" + name))
-    if limit is None and left is None:
-        return None
-    return Level(limit, left, _until(said.get(b"x-ratelimit-reset-" + name), now))
-
-
 def _window(said: dict[bytes, bytes], now: float) -> tuple[float | None, str]:
-    prefix = b"anthropic-ratelimit-unified-"
-    if said.get(prefix + b"status") == b"rejected":
-        which = said.get(prefix + b"representative-claim", b"").decode("latin-1")
-        return _until(said.get(prefix + b"reset"), now), which
-    for name in (b"primary", b"secondary"):
-        used = _number(said.get(b"x-codex-%b-used-percent" % name))
+    if said.get(_UNIFIED + b"status") == b"rejected":
+        which = said.get(_UNIFIED + b"representative-claim", b"").decode("latin-1")
+        return _until(said.get(_UNIFIED + b"reset"), now), which
+    for name, percent, reset in _CODEX:
+        used = _number(said.get(percent))
         if used is not None and used >= 100:
-            at = said.get(b"x-codex-%b-reset-at" % name)
-            after = said.get(b"x-codex-%b-reset-after-seconds" % name)
-            return _until(at or after, now), name.decode()
+            at = said.get(reset + b"at") or said.get(reset + b"after-seconds")
+            return _until(at, now), name
     return None, ""
 
 
