@@ -1,0 +1,65 @@
+"""Every real agent with a provider that pushes back: none hears of it, no task is lost, and no call
+is made that was not needed. `FLEET_PRESSURE_S=120` waits as long as real providers ask for."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import pairwise
+
+import pytest
+
+from tests.e2e.conftest import Repository
+from tests.e2e.provider import bash, says
+from tests.real_cli.clis import wire
+from tests.real_cli.test_every_cli import Cli, each, prepare
+
+WAIT_S = float(os.environ.get("FLEET_PRESSURE_S", "2"))
+STEPS = (bash("echo done > one.txt"), says("Did it."))
+REFUSALS: dict[str, dict[str, object]] = {
+    "429, with a time": {"error": 429, "retry_after": WAIT_S},
+    "429, without": {"error": 429},
+    "529": {"error": 529},
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@each(quick=("claude",))
+def test_no_agent_hears_that_its_provider_pushed_back(
+    repository: Repository, cli: Cli, refusal: str
+) -> None:
+    prepare(repository, cli, *STEPS, first={"turn": 2, "times": 1, **REFUSALS[refusal]})
+    done = repository.fleet("run", timeout=WAIT_S + 90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert repository.on_main("one.txt") == "done"
+    calls, requests = wire(repository)
+    status = int(refusal[:3])
+    assert [call.status for call in calls].count(status) == 1
+    assert {request.status for request in requests} == {200}
+    assert len(calls) == len(requests) + 1
+    if "with a time" in refusal:
+        times = sorted((call.at, call.status) for call in calls)
+        (gap,) = [after - at for (at, was), (after, _) in pairwise(times) if was == 429]
+        assert gap >= WAIT_S
+
+
+@each(quick=("claude", "codex"))
+def test_an_agent_that_would_wait_too_long_is_parked_and_takes_up_its_work(
+    repository: Repository, cli: Cli
+) -> None:
+    """A window that opens again: its agent is stopped, and goes on at the time, as the same try."""
+    prepare(repository, cli, *STEPS, first={"turn": 2, "times": 1, "error": 429, "retry_after": 5})
+    text = (repository.path / "fleet.toml").read_text()
+    repository.write("fleet.toml", text + '\n[proxy]\nhold_max = "1s"\n')
+    repository.commit("wait no longer than a second")
+    done = repository.fleet("run", timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = json.loads(repository.fleet("task", "show", "a", "--json").stdout)
+    assert [attempt["outcome"] for attempt in shown["attempts"]] == ["parked", "merged"]
+    (listed,) = json.loads(repository.fleet("task", "list", "--json").stdout)
+    assert listed["attempts"] == 1
+    assert repository.on_main("one.txt") == "done"
+    calls, _ = wire(repository)
+    times = sorted((call.at, call.status) for call in calls)
+    (gap,) = [after - at for (at, was), (after, _) in pairwise(times) if was == 429]
+    assert gap >= 5
