@@ -6,10 +6,11 @@ import re
 from hashlib import blake2b
 
 from fleet.proxy.dialects.dialect import Endpoint
-from fleet.proxy.dialects.lenient import arr, dumps, members_of, obj, text
+from fleet.proxy.dialects.lenient import Object, arr, dumps, members_of, obj, text
 from fleet.proxy.flight import Flight
 from fleet.proxy.pressure.loops import Loops
 from fleet.proxy.reports import Reports
+from fleet.proxy.sse import data_of
 
 TURNS = frozenset({Endpoint.MESSAGES, Endpoint.CHAT, Endpoint.RESPONSES, Endpoint.GENERATE})
 COUNTED = 5  # turns, between two times that the worker is told how many there were
@@ -59,11 +60,12 @@ def tool_calls(flight: Flight) -> bytes:
     last = flight.log[-LAST:]
     if flight.bytes_in > LARGEST or not any(word in piece for piece in last for word in _CALLS):
         return b""
-    body = flight.whole()
-    if flight.splitter is None or flight.plan.asked.endpoint is Endpoint.GENERATE:
-        found = _in_body(body) if flight.splitter is None else _gemini(body)
+    if flight.splitter is None:
+        found = _in_body(flight.whole())
+    elif flight.plan.asked.endpoint is Endpoint.GENERATE:
+        found = _gemini([members_of(data_of(event)) or {} for event in flight.log if event])
     else:
-        found = b"".join(b"".join(pieces) for pieces in _PIECES.findall(body))
+        found = b"".join(b"".join(pieces) for pieces in _PIECES.findall(flight.whole()))
     return blake2b(found, digest_size=16).digest() if found else b""
 
 
@@ -81,9 +83,15 @@ def _in_body(body: bytes) -> bytes:
             calls.append(
                 (obj(item).get("name"), obj(item).get("arguments"), obj(item).get("input"))
             )
-    return dumps(calls) if calls else _gemini(body)
+    return dumps(calls) if calls else _gemini([answer])
 
 
-def _gemini(body: bytes) -> bytes:
-    at = body.find(b'"functionCall"')
-    return body[at : at + 4096] if at >= 0 else b""
+def _gemini(answers: list[Object]) -> bytes:
+    calls = []
+    for answer in answers:
+        for candidate in arr(answer.get("candidates")):
+            for part in arr(obj(obj(candidate).get("content")).get("parts")):
+                call = obj(obj(part).get("functionCall"))
+                if call:
+                    calls.append((call.get("name"), call.get("args")))
+    return dumps(calls) if calls else b""

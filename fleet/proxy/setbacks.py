@@ -22,6 +22,7 @@ from fleet.proxy.reports import Reports
 from fleet.proxy.wire import Trouble, header
 
 SAME_WAY = 2  # tries by one way, while there is another
+_IDENTITIES = frozenset({b"openai-organization", b"openai-project"})
 SHOWN = 200  # bytes of what a provider says
 
 
@@ -62,10 +63,16 @@ class Setbacks:
         kind = retry.of_status(flight.status, flight.whole())
         if kind is Setback.SICK and header(flight.headers, b"x-should-retry") == b"false":
             return Setback.FINAL
-        is_clients = flight.plan.routes[course.way].account.keyless
-        if is_clients and kind in (Setback.UNAUTHORIZED, Setback.SPENT):
-            return Setback.FINAL  # its own login: nobody else can do anything about it
+        if kind in (Setback.UNAUTHORIZED, Setback.SPENT) and self._is_clients_own(course):
+            return Setback.FINAL
         return kind
+
+    def _is_clients_own(self, course: Course) -> bool:
+        """It shows a login of its own, or says whom it is for: our key is not to blame, and no
+        agent may have it set aside for the others."""
+        outgoing = course.flight.outgoing
+        named = any(name in _IDENTITIES for name, _ in outgoing.headers) if outgoing else False
+        return named or course.flight.plan.routes[course.way].account.keyless
 
     def another_try(self, course: Course, lane: Lane, kind: Setback, now: float) -> bool:
         """Whether there is one: by `course.ways()`, from `course.next_at` on."""

@@ -387,6 +387,16 @@ def test_a_clients_own_login_is_its_own_affair() -> None:
     assert len(world.upstream.calls) == 2
 
 
+def test_an_agent_cannot_have_a_key_set_aside_by_naming_an_account_that_is_not_ours() -> None:
+    world = World()
+    _, outlet = world.launch(world.plan(), headers=((b"openai-organization", b"org-other"),))
+    refuse(world.upstream.calls[0], 401)
+    assert outlet.status == 401
+    world.ask("two", what=b"b")
+    assert len(world.upstream.calls) == 2
+    assert world.heard.said == []
+
+
 def test_a_request_has_one_deadline_for_all_its_tries() -> None:
     world = World(policy=Policy(deadline_s=30, hold_max_s=3600))
     outlet = world.ask()

@@ -240,9 +240,9 @@ class World:
             body=BODY,
         )
 
-    def launch(self, plan: Plan, size: int = 2) -> tuple[Flight, Outlet]:
+    def launch(self, plan: Plan, size: int = 2, headers: Headers = ()) -> tuple[Flight, Outlet]:
         body = BODY.ljust(size)
-        flight = self.flights.launch(plan, Outgoing("POST", "/v1/messages", (), body))
+        flight = self.flights.launch(plan, Outgoing("POST", "/v1/messages", headers, body))
         return flight, self.board(flight, plan.caller)
 
     def board(self, flight: Flight, who: str | Caller) -> Outlet:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.e2e.provider import bash, says
 from tests.real_cli.clis import wire
 from tests.real_cli.test_every_cli import Cli, each, prepare
 
+PROFILES = Path(__file__).parents[2] / "agents"
 CLOCKS_S = 0.01  # a row's time is taken from two clocks
 WINDOW_S = float(os.environ.get("FLEET_WINDOW_S", "5"))
 WAIT_S = float(os.environ.get("FLEET_PRESSURE_S", "2"))
@@ -71,3 +74,24 @@ def test_an_agent_that_would_wait_too_long_is_parked_and_takes_up_its_work(
     times = sorted((call.at, call.status) for call in calls)
     (gap,) = [after - at for (at, was), (after, _) in pairwise(times) if was == 429]
     assert gap >= WINDOW_S - CLOCKS_S
+
+
+@each(quick=("claude",))
+def test_an_agent_whose_money_is_spent_stops_at_once_and_its_task_says_why(
+    repository: Repository, cli: Cli
+) -> None:
+    """Each in its own words: 429 `billing_error`, `insufficient_quota`, a daily quota."""
+    prepare(repository, cli, *STEPS)
+    profile = tomllib.loads((PROFILES / f"{cli.agent}.toml").read_text())
+    text = (repository.path / "fleet.toml").read_text()
+    price = f'\n[proxy.prices."{profile["model"]}"]\ninput = 3\noutput = 15\n'
+    repository.write("fleet.toml", f"{text}{price}[budget]\ntask_usd = 0.000001\n")
+    repository.commit("hardly any money")
+    done = repository.fleet("run", timeout=60)
+    assert done.returncode == 1, done.stdout + done.stderr
+    shown = json.loads(repository.fleet("task", "show", "a", "--json").stdout)
+    assert [attempt["outcome"] for attempt in shown["attempts"]] == ["overspent"]
+    calls, requests = wire(repository)
+    assert [call for call in calls if call.endpoint == cli.endpoint] == []
+    refused = [request for request in requests if request.status == 429]
+    assert 1 <= len(refused) <= 3  # a title and a check may go beside the first turn
