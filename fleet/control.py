@@ -68,7 +68,7 @@ def pause_until(controls: Controls, until: float, reason: str, *, now: float) ->
     """No provider takes calls before. It ends by itself; a person's pause or stop outlives it."""
     if read(controls).until < until:
         told = f"until {clock(until)}: {reason}"
-        controls.set("until", f"{until:.3f} {told}", kind=Kind.PAUSED, now=now)
+        controls.set("until", f"{until:.3f} {told}", kind=Kind.PAUSED, now=now, reason=told)
 
 
 def clock(at: float) -> str:

@@ -32,8 +32,9 @@ def test_a_window_pauses_until_its_time_and_then_by_itself_no_more(db: Database)
     assert control.read(controls).until == SHUT
     control.end_of_wait(controls, now=SHUT)
     assert control.read(controls).until == 0.0
-    kinds = [event.kind for event in events.since(db, 0)]
-    assert kinds == [Kind.PAUSED, Kind.RESUMED]
+    paused, resumed = events.since(db, 0)
+    assert (paused.kind, paused.reason) == (Kind.PAUSED, orders.waits(0.0))
+    assert resumed.kind is Kind.RESUMED
 
 
 def test_the_later_of_two_times_holds(db: Database) -> None:

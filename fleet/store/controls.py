@@ -17,11 +17,22 @@ class Controls:
         row = self._db.one("SELECT value FROM controls WHERE name = ?", (name,))
         return str(row[0]) if row else ""
 
-    def set(self, name: str, value: str, *, kind: Kind | None = None, now: float = 0.0) -> None:
+    def set(
+        self,
+        name: str,
+        value: str,
+        *,
+        kind: Kind | None = None,
+        now: float = 0.0,
+        reason: str | None = None,
+    ) -> None:
+        """With an event of that kind, whose reason is the value if nothing else is said."""
         with self._db.transaction():
             if value:
                 self._db.write("INSERT OR REPLACE INTO controls VALUES(?,?)", (name, value))
             else:
                 self._db.write("DELETE FROM controls WHERE name = ?", (name,))
             if kind is not None:
-                events.append(self._db, Event(kind=kind, at=now, reason=value))
+                events.append(
+                    self._db, Event(kind=kind, at=now, reason=value if reason is None else reason)
+                )

@@ -128,7 +128,7 @@ def test_a_used_up_subscription_pauses_the_fleet_and_a_persons_stop_outlives_it(
         "times": 1,
         "error": 429,
         "error_type": "usage_limit_reached",
-        "message": "try again in 3s",
+        "message": "try again in 7s",
     }
     with a_provider(script(work("one", "two"), used_up)) as provider:
         configure(
@@ -148,7 +148,7 @@ def test_a_used_up_subscription_pauses_the_fleet_and_a_persons_stop_outlives_it(
         done = repository.fleet("run", timeout=60)  # waits for the rest of the window
         assert done.returncode == 0, done.stdout + done.stderr
         assert asked == 1
-        assert provider.asked[1].at >= provider.asked[0].at + 3.0
+        assert provider.asked[1].at >= provider.asked[0].at + 7.0
     assert set(repository.states().values()) == {"merged"}
 
 
