@@ -43,6 +43,7 @@ class Sends(Protocol):
     """Who puts a call on the wire."""
 
     def send(self, flight: Flight) -> None: ...
+    def lined_up(self, flight: Flight) -> None: ...  # it does not go at once
     def number(self) -> int: ...
 
 
@@ -127,8 +128,9 @@ class Dispatch:
         if course is None or course.lane is None:
             return False
         now, lane, failure = self._clock(), course.lane, flight.failure
-        if failure is not None and failure.reused and not course.is_forgiven:
-            course.is_forgiven = True  # it had just been closed as we wrote
+        is_stale = failure is not None and failure.reused and not failure.answered
+        if is_stale and not course.is_forgiven:
+            course.is_forgiven = True  # the connection had just been closed as we wrote
             lane.breaker.said_nothing(course.probe)
             self._leave(course, NOTHING, now)
             course.next_at = now
@@ -309,6 +311,7 @@ class Dispatch:
         if course.pool is not None:
             self._set_timer(pool, now)
             self._patience.see(course, now)
+            self._sends.lined_up(flight)
 
     def _pump(self) -> None:
         """Whoever may go, goes."""
@@ -380,6 +383,7 @@ class Dispatch:
         self._wake_the_poor()
         for pool in tuple(self._pools.values()):
             for waiting in pool.line.all():
+                waiting.item.next_at = pool.next_at  # nobody goes before the first in line
                 self._patience.see(waiting.item, now)
 
 

@@ -125,6 +125,13 @@ class Flights:
     def number(self) -> int:
         return self._ledger.number()
 
+    def lined_up(self, flight: Flight) -> None:
+        """Nobody waits for the prompt cache of a call that waits itself: all wait in line."""
+        gate = self._live.get(flight)
+        if gate is not None:
+            self._live[flight] = None
+            self.warmth.left(gate.key, gate.ticket)
+
     def send(self, flight: Flight) -> None:
         plan, outgoing, number = flight.plan, flight.outgoing, flight.call_id
         if outgoing is None:

@@ -174,6 +174,17 @@ def test_joiners_of_a_held_call_cost_no_call_and_its_joining_agents_are_parked_t
     assert len(world.upstream.calls) == 1
 
 
+def test_nobody_waits_for_the_prompt_cache_of_a_call_that_is_held() -> None:
+    world = World()
+    for number in range(3):
+        what = b"%d" % number
+        world.launch(world.plan(f"t{number}", prefix=b"p", what=what))
+    refuse(world.upstream.calls[0], 429, after(600))
+    world.pass_time(1)
+    assert {said.split()[1] for said in world.heard.said} == {"t0.1", "t1.1", "t2.1"}
+    assert len(world.upstream.calls) == 1
+
+
 def test_who_leaves_while_it_is_held_costs_no_call() -> None:
     world = World()
     flight, _ = world.launch(world.plan())
@@ -306,6 +317,13 @@ def test_an_error_event_before_any_content_is_tried_again_too() -> None:
     world.pass_time(1)
     answer(world.upstream.calls[1])
     assert outlet.body == b"".join(ANSWER)
+
+
+def test_a_used_connection_that_breaks_within_an_answer_was_not_stale() -> None:
+    world = World(policy=Policy(tries=1))
+    outlet = world.ask()
+    world.upstream.calls[0].sink.failed(Failure(Fault.RESET, answered=True, reused=True))
+    assert (outlet.status, len(world.upstream.calls)) == (502, 1)
 
 
 def test_after_the_first_content_nothing_is_tried_again() -> None:
