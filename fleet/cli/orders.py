@@ -23,12 +23,15 @@ def pause(reason: Annotated[str, typer.Argument(help="Shown by fleet status.")] 
 
 
 def resume() -> None:
-    """Claim tasks again."""
+    """Claim tasks again, parked ones too, whatever anybody waits for."""
     from fleet import control
     from fleet.wiring import open_fleet
 
-    resumed = control.resume(open_fleet(Path.cwd(), os.environ).controls, now=time.time())
-    say("resumed" if resumed else "nothing was paused")
+    fleet, now = open_fleet(Path.cwd(), os.environ), time.time()
+    woken = fleet.ledger.wake(now=now, early=True)
+    resumed = control.resume(fleet.controls, now=now)
+    also = f"; {woken} parked tasks go on" if woken else ""
+    say(f"resumed{also}" if resumed or woken else "nothing was paused")
 
 
 def stop(

@@ -71,13 +71,13 @@ class Builder:
         folder = account.replace("/", ".")
         self._secrets += [value.removeprefix(b"Bearer ") for _, value in credential]
         if self._tape.replay is not None:
-            replayer = Replayer(self._tape.replay / folder, redact=self._redact)
+            replayer = Replayer(self._tape.replay / folder, redact=self.redact)
             self._stack.callback(replayer.close)
             return replayer
         upstream = self._bare(found, url, credential)
         if self._tape.record is None:
             return upstream
-        recorder = Recorder(upstream, self._tape.record / folder, redact=self._redact)
+        recorder = Recorder(upstream, self._tape.record / folder, redact=self.redact)
         self._stack.callback(recorder.close)
         return recorder
 
@@ -92,7 +92,8 @@ class Builder:
         self._stack.callback(llama.close)
         return llama
 
-    def _redact(self, data: bytes) -> bytes:
+    def redact(self, data: bytes) -> bytes:
+        """Without any of our keys."""
         for secret in self._secrets:
             data = data.replace(secret, HIDDEN)
         return data

@@ -94,6 +94,10 @@ class Flight(Answer):
         self.failure: Failure | None = None
         self.said = b""  # the event with which the provider gave up
 
+    def reword(self, body: bytes) -> None:
+        """Of a refusal that nobody has read."""
+        self.log, self.body = [body], None
+
     def take_way(self, plan: Plan, outgoing: Outgoing) -> None:
         """Somebody else is asked."""
         self.plan, self.outgoing = plan, outgoing

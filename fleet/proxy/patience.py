@@ -39,6 +39,10 @@ class Patience:
         lane = course.lanes[course.ways()[0]]
         if now - course.began > policy.deadline_s:
             flight.refuse(Trouble.TIMEOUT, "the provider had no room for it in time")
+        elif all(course.lanes[way].is_condemned(now) for way in course.ways()):
+            why = f"{lane.account.partition('/')[0]}: {lane.why}"
+            self._reports.fault_of(flight, why)
+            flight.refuse(Trouble.UNAUTHORIZED, why)
         elif callers and too_long:
             until = self._wall() + max(at - now, 0.0 if at > now else PARKED_S)
             why = _why(lane)

@@ -152,7 +152,7 @@ async def open_plant(
         )
         stack.callback(books.close)
         lanes = Lanes(lambda _upstream, _model: UNBOUNDED, rng)
-        setbacks = Setbacks(lanes, reports, time.time, rng)
+        setbacks = Setbacks(lanes, reports, time.time, rng, build.redact)
         dispatch = Dispatch(
             lanes=lanes,
             setbacks=setbacks,

@@ -40,12 +40,14 @@ class Setbacks:
         reports: Reports,
         wall: Callable[[], float],
         rng: random.Random,
+        redact: Callable[[bytes], bytes],
     ) -> None:
         self.policy = Policy()
         self._lanes = lanes
         self._reports = reports
         self._wall = wall
         self._rng = rng
+        self._redact = redact
         self._budget = RetryBudget()
 
     def requested(self, now: float) -> None:
@@ -90,6 +92,7 @@ class Setbacks:
                 self._close(course, (route.provider is provider for route in routes))
                 return bool(course.ways())
             case Setback.SPENT | Setback.UNAUTHORIZED:
+                flight.reword(self._redact(flight.whole()))  # some repeat the key they refuse
                 said = flight.whole()[:SHOWN].decode("utf-8", "replace")
                 self._refuse_key(lane, flight.status, said, now)
                 self._close(course, (other.account == lane.account for other in course.lanes))

@@ -8,6 +8,7 @@ before any side effect of an attempt, and fences every later write.
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
@@ -78,18 +79,23 @@ class Ledger:
             is not None
         )
 
-    def wake(self, *, now: float) -> None:
-        """Parked tasks whose time has come may be claimed."""
+    def wake(self, *, now: float, early: bool = False) -> int:
+        """Parked tasks whose time has come, or all of them, may be claimed. How many."""
         due = (
             "SELECT id, epoch FROM tasks INDEXED BY live WHERE state = 'parked' AND not_before <= ?"
         )
-        if not self._db.rows(due, (now,)):
-            return
+        values = (math.inf if early else now,)
+        if not self._db.rows(due, values):
+            return 0
         with self._db.transaction():
-            for id_, epoch in self._db.rows(due, (now,)):
-                self._db.write("UPDATE tasks SET state = 'pending' WHERE id = ?", (id_,))
+            found = self._db.rows(due, values)
+            for id_, epoch in found:
+                self._db.write(
+                    "UPDATE tasks SET state = 'pending', not_before = 0 WHERE id = ?", (id_,)
+                )
                 event = Event(kind=Kind.UNPARKED, at=now, task=str(id_), epoch=_int(epoch))
                 events.append(self._db, event)
+        return len(found)
 
     def claim(
         self,

@@ -14,7 +14,7 @@ from fleet.proxy.setbacks import Policy
 from fleet.proxy.stage import Priority
 from fleet.proxy.wire import Failure, Fault, Headers, header
 from tests.proxy.outlets import ANSWER, ERROR, START, Outlet
-from tests.proxy.world import BY_HAND, FILLER, World, answer, refuse
+from tests.proxy.world import BY_HAND, FILLER, KEY, World, answer, refuse
 
 DOWN = Failure(Fault.CONNECT, "refused")
 
@@ -393,6 +393,25 @@ def test_the_last_bad_key_stops_the_fleet_and_the_agent_hears_why() -> None:
     refuse(world.upstream.calls[0], 401, body=b'{"error":{"message":"invalid x-api-key"}}')
     assert outlet.status == 401
     assert any("fault" in said and "invalid x-api-key" in said for said in world.heard.said)
+
+
+def test_a_provider_that_repeats_the_key_it_refuses_tells_it_to_nobody() -> None:
+    world = World()
+    outlet = world.ask()
+    refuse(world.upstream.calls[0], 401, body=b'{"error":"bad key: %b"}' % KEY)
+    assert outlet.body == b'{"error":"bad key: [key]"}'
+    assert world.heard.said
+    assert not any(KEY.decode() in said for said in world.heard.said)
+
+
+def test_who_asks_after_the_last_key_was_refused_is_not_kept_waiting_for_it() -> None:
+    world = World()
+    world.ask()
+    refuse(world.upstream.calls[0], 401)
+    outlet = world.ask("late", what=b"late")
+    world.pass_time(0.5)
+    assert (outlet.status, len(world.upstream.calls)) == (401, 1)
+    assert not any(said.startswith("park") for said in world.heard.said)
 
 
 def test_a_clients_own_login_is_its_own_affair() -> None:

@@ -34,6 +34,7 @@ from tests.proxy.outlets import ANSWER, JSON, Outlet, caller
 
 BY_HAND = Caller(hash="h", key="by-hand.h")
 BODY = b"{}"
+KEY = b"sk-secret-0123456789"
 WALL = 1_750_000_000  # POSIX s, when the clock says 0
 FILLER = b": waits\n\n"
 
@@ -135,7 +136,13 @@ class World:
         }
         self.routes = tuple(route for name in self.keys for route in self._routes(name))
         self.lanes = Lanes(lambda _upstream, _model: self.bounds, rng)
-        setbacks = Setbacks(self.lanes, self.heard, lambda: WALL + self.now, rng)
+        setbacks = Setbacks(
+            self.lanes,
+            self.heard,
+            lambda: WALL + self.now,
+            rng,
+            lambda body: body.replace(KEY, b"[key]"),
+        )
         setbacks.policy = self.policy
         self.dispatch = Dispatch(
             lanes=self.lanes,

@@ -193,13 +193,6 @@ class Lane:
         """Nothing would be lost with it."""
         return self.is_free and self.in_flight == 0 and self.breaker.state is State.CLOSED
 
-    def levels(self, now: float) -> dict[str, tuple[float, float]]:
-        """For whoever watches: of each bucket the limit and what is left."""
-        return {
-            family.value: (bucket.per_minute, bucket.level(now))
-            for family, bucket in self._buckets.items()
-        }
-
 
 def _cost(family: Family, need: Need) -> float:
     match family:
