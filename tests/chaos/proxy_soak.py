@@ -118,8 +118,9 @@ class Soak:
         report.check(report.calls[0] == report.calls[1], f"calls and rows: {report.calls}")
         report.check(report.served[0] == report.served[1], f"requests and rows: {report.served}")
         for status, number in self.plays.refused.items():
-            found = books.by_status[status]
-            report.check(found == number, f"{number} calls ended with {status}, rows: {found}")
+            found, unread = books.by_status[status], books.by_status[0]
+            right = found <= number <= found + unread  # nobody waited any more for what was sent
+            report.check(right, f"{number} calls ended with {status}, rows: {found}")
         report.check(not self.proxy.failures, f"the log says {self.proxy.failures[:3]}")
 
 

@@ -70,7 +70,9 @@ def test_calls_under_way_end_where_they_began_and_the_next_go_to_the_new_upstrea
         async with running(tmp_path, FLEET.format(script="old", more="")) as proxy:
             found = Watched(proxy, tmp_path)
             under_way = asyncio.ensure_future(found.ask())
-            await asyncio.sleep(0.15)
+            async with asyncio.timeout(10):
+                while not len(proxy.plant.flights):  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.005)
             await found.write(FLEET.format(script="new", more=""))
             assert await found.ask() == "new"
             assert await under_way == "old"
