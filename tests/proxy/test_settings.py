@@ -71,7 +71,7 @@ def test_calls_under_way_end_where_they_began_and_the_next_go_to_the_new_upstrea
             found = Watched(proxy, tmp_path)
             under_way = asyncio.ensure_future(found.ask())
             async with asyncio.timeout(10):
-                while not len(proxy.plant.flights):  # noqa: ASYNC110 - nothing tells
+                while not len(proxy.plant.flights):
                     await asyncio.sleep(0.005)
             await found.write(FLEET.format(script="new", more=""))
             assert await found.ask() == "new"
