@@ -11,7 +11,7 @@ from fleet.config.budget import PriceConfig, read_prices
 from fleet.config.limits import LimitConfig, read_limits
 from fleet.config.upstreams import UpstreamConfig, read_upstreams
 from fleet.core.profile import Api
-from fleet.core.table import Table
+from fleet.core.table import Table, did_you_mean, shown
 from fleet.core.toml import Document
 
 MB = 1 << 20
@@ -90,6 +90,11 @@ class ProxyConfig:
             table.report(
                 "bodies_mb", "bodies_mb has no room for one body_mb", "raise it, or lower body_mb"
             )
+        names = {upstream.name for upstream in found.upstreams}
+        for limit in found.limits:
+            if limit.upstream and limit.upstream not in names:
+                what = f"there is no upstream {shown(limit.upstream)} to limit"
+                table.report("limits", what, did_you_mean(limit.upstream, names))
         return found
 
     def secret_names(self) -> frozenset[str]:
