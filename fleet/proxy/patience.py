@@ -36,10 +36,11 @@ class Patience:
         at = max(now, course.next_at) if course.next_at < math.inf else now
         too_long = at - course.began > policy.hold_max_s
         callers = {reader.caller for reader in flight.subscribers if reader.caller.task}
-        lane = course.lanes[course.ways()[0]]
+        ways = [course.lanes[way] for way in course.ways()]
+        lane, is_shut = ways[0], all(map(_is_shut, ways))
         if now - course.began > policy.deadline_s:
             flight.refuse(Trouble.TIMEOUT, "the provider had no room for it in time")
-        elif all(course.lanes[way].is_condemned(now) for way in course.ways()):
+        elif all(each.is_condemned(now) for each in ways):
             why = f"{lane.account.partition('/')[0]}: {lane.why}"
             self._reports.fault_of(flight, why)
             flight.refuse(Trouble.UNAUTHORIZED, why)
@@ -50,7 +51,7 @@ class Patience:
                 self._reports.park(caller, until, why)
             if all(self._lanes.used_up_until(each.account) > now for each in course.lanes):
                 self._reports.pause(until, why)
-        elif not callers and flight.subscribers and (too_long or _is_shut(lane)):
+        elif not callers and flight.subscribers and (too_long or is_shut):
             self._send_away(course, lane, at - now)
 
     def _send_away(self, course: Course, lane: Lane, wait_s: float) -> None:

@@ -296,7 +296,7 @@ async def storm(folder: Path, *, agents: int, turns: int, says_limits: bool = Fa
         await server.close()
     found.told = +found.told
     most = max(len(gate.served) for gate in provider.gates.values())
-    found.ideal_s = (most - BURST) / RATE + LAST_ANSWER_S
+    found.ideal_s = max(0, most - BURST) / RATE + LAST_ANSWER_S
     found.faults += faults_of(found, agents, turns)
     return found
 

@@ -513,6 +513,19 @@ def test_by_hand_one_hears_at_once_that_a_breaker_is_open() -> None:
     assert 45 <= int(header(outlet.headers, b"retry-after")) <= 60
 
 
+def test_with_a_breaker_open_and_the_next_upstream_busy_nobody_is_sent_away() -> None:
+    world = World(keys={"p": 1, "q": 1}, policy=Policy(tries=1))
+    opened(world)
+    world.ask("other", what=b"other")
+    refuse(world.upstreams["q/0"].calls[0], 429, after(5))
+    outlet = world.ask(BY_HAND, what=b"mine")
+    world.pass_time(10)
+    assert outlet.status == 0
+    for number in (1, 2):  # one at a time, since the refusal
+        answer(world.upstreams["q/0"].calls[number])
+    assert outlet.status == 200
+
+
 def test_with_a_breaker_open_the_next_upstream_is_asked_at_once() -> None:
     world = World(keys={"p": 1, "q": 1}, policy=Policy(tries=1))
     opened(world)
