@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
-from fleet.config import Config
+from fleet.config import Config, ProxyConfig
 from fleet.core.errors import unwrapped
 from fleet.core.traffic import NANO
 from fleet.proxy import pricing
@@ -132,14 +132,7 @@ async def open_plant(
         rooms, books = Rooms.usual(limits.connections), Books(writer)
         reports = Reports(layout.database)
         stack.callback(reports.close)
-        treasury = Treasury(
-            whole.budget,
-            writer,
-            layout.calls_database,
-            wall=time.time,
-            soon=loop.call_soon_threadsafe,
-            told=reports.mark,
-        )
+        treasury = _treasury(whole, layout, writer, reports)
         prices = Prices(price_child.ask, tasks=tasks)
         watch = LoopWatch(Loops(Patience()), reports)
         accounts = Accounts(
@@ -163,19 +156,7 @@ async def open_plant(
             wall=time.time,
             later=loop.call_later,
         )
-        flights = Flights(
-            cache=Cache[Kept](
-                ttl_s=config.cache_ttl_s,
-                most_bytes=config.cache_bytes,
-                most_item_bytes=SHARED_BYTES,
-            ),
-            warmth=Warmth(),
-            dispatch=dispatch,
-            ledger=accounts,
-            patience=FlightPatience(grace_s=config.grace_s, hold_back_s=config.hold_back_s),
-            clock=clock,
-            rng=rng,
-        )
+        flights = _flights(config, dispatch, accounts, clock, rng)
         stack.callback(flights.close)
         settings = Settings(
             build=build,
@@ -227,6 +208,39 @@ async def open_plant(
         await callers.start()
         stack.callback(callers.close)
         yield plant
+
+
+def _treasury(config: Config, layout: Layout, writer: CallsWriter, reports: Reports) -> Treasury:
+    return Treasury(
+        config.budget,
+        writer,
+        layout.calls_database,
+        wall=time.time,
+        soon=asyncio.get_running_loop().call_soon_threadsafe,
+        told=reports.mark,
+    )
+
+
+def _flights(
+    config: ProxyConfig,
+    dispatch: Dispatch,
+    accounts: Accounts,
+    clock: Callable[[], float],
+    rng: random.Random,
+) -> Flights:
+    return Flights(
+        cache=Cache[Kept](
+            ttl_s=config.cache_ttl_s,
+            most_bytes=config.cache_bytes,
+            most_item_bytes=SHARED_BYTES,
+        ),
+        warmth=Warmth(),
+        dispatch=dispatch,
+        ledger=accounts,
+        patience=FlightPatience(grace_s=config.grace_s, hold_back_s=config.hold_back_s),
+        clock=clock,
+        rng=rng,
+    )
 
 
 def _gauges(flights: Flights, treasury: Treasury) -> tuple[Gauge, ...]:
