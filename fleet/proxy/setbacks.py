@@ -55,7 +55,7 @@ class Setbacks:
 
     def kind_of(self, course: Course, now: float) -> Setback:
         flight = course.flight
-        if now - course.began >= self.policy.deadline_s:
+        if self._is_late(course, now):
             return Setback.FINAL
         if flight.said:
             limited = b"rate_limit" in flight.said or b"usage_limit" in flight.said
@@ -68,6 +68,9 @@ class Setbacks:
         if kind in (Setback.UNAUTHORIZED, Setback.SPENT) and self._is_clients_own(course):
             return Setback.FINAL
         return kind
+
+    def _is_late(self, course: Course, now: float) -> bool:
+        return now - course.began >= self.policy.deadline_s
 
     def _is_clients_own(self, course: Course) -> bool:
         """It shows a login of its own, or says whom it is for: our key is not to blame, and no
@@ -82,6 +85,9 @@ class Setbacks:
         course.next_at = now
         match kind:
             case Setback.FINAL:
+                if flight.status == 429 and self._is_late(course, now):
+                    why = "the provider had no room for it in time"
+                    flight.reply = flight.refusal(Trouble.TIMEOUT, why)
                 return False
             case Setback.LIMITED:
                 self._rest(course, lane, now)

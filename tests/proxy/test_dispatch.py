@@ -443,6 +443,14 @@ def test_a_request_has_one_deadline_for_all_its_tries() -> None:
     assert len(world.upstream.calls) == 1
 
 
+def test_a_429_that_comes_after_the_deadline_is_told_as_what_it_is_to_the_client() -> None:
+    world = World(policy=Policy(deadline_s=30, hold_max_s=3600))
+    outlet = world.ask()
+    world.now += 31
+    refuse(world.upstream.calls[0], 429, after(1))
+    assert outlet.status == 504
+
+
 # -- breakers -----------------------------------------------------------------------------------
 
 
