@@ -133,11 +133,11 @@ def test_a_conftest_that_cannot_be_imported_fails_under_its_path(run: Run) -> No
 
 def test_a_test_that_hangs_is_stopped_and_named(run: Run) -> None:
     text = "import time\ndef test_a():\n    time.sleep(60)\n"
-    result = run({"test_a.py": text, "test_b.py": PASSING}, wall_s=2.0)
+    result = run({"test_a.py": text, "test_b.py": PASSING}, wall_s=6.0)
     assert not result.complete
-    assert "longer than 2 s" in result.note
+    assert "longer than 6 s" in result.note
     assert "in test_a.py::test_a" in result.note
-    assert result.seconds < 15
+    assert result.seconds < 30
 
 
 def test_stopping_at_the_first_failure_is_overruled(run: Run) -> None:
