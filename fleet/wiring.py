@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fleet import config as configuration
-from fleet.config import Config
+from fleet.config import Config, Network, SandboxMode
 from fleet.core.errors import ConfigError, FleetError
 from fleet.core.policy import Backoff
 from fleet.core.profile import Profile
@@ -24,6 +24,8 @@ from fleet.gate.cleanroom import Caller, CleanRoom
 from fleet.gate.environment import Environments, tools_in
 from fleet.gate.policy import Rules
 from fleet.gate.proof import Gate, checks_of
+from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox, climb
+from fleet.process.sandbox.view import Allowed, Rung, shown
 from fleet.repo import merge, trailers
 from fleet.repo.branch import Target
 from fleet.repo.git import locate, require_version
@@ -88,12 +90,18 @@ class Fleet:
         )
 
     @cached_property
+    def sandbox(self) -> Sandbox:
+        """The walls around agents and gates; an error where there must be some and are none."""
+        return sandbox_for(self.config, self.layout)
+
+    @cached_property
     def environments(self) -> Environments:
         settings = self.config.workspace
         return Environments(
             hub=self.hub,
             layout=self.layout,
             tools=self.tools,
+            sandbox=self.sandbox,
             setup=settings.setup,
             lock_files=settings.lock_files,
         )
@@ -105,6 +113,7 @@ class Fleet:
             hub=self.hub,
             layout=self.layout,
             tools=self.tools,
+            sandbox=self.sandbox,
             timeout_s=settings.timeout_s,
             slots=settings.slots,
         )
@@ -193,6 +202,30 @@ class Fleet:
 
     def close(self) -> None:
         self.db.close()
+
+
+def sandbox_for(config: Config, layout: Layout) -> Sandbox:
+    """As high as this machine and fleet.toml allow."""
+    settings, env = config.sandbox, config.env
+    if settings.mode is SandboxMode.OFF:
+        return NO_WALLS
+    found = climb(
+        env.path,
+        private=(env.home, layout.top, layout.common_dir, layout.workspaces),
+        allowed=Allowed(
+            binds=(
+                *(shown(path) for path in settings.read),
+                *(shown(path, writable=True) for path in settings.write),
+            ),
+            network=settings.network is Network.OPEN,
+        ),
+    )
+    if settings.mode is SandboxMode.REQUIRED and found.rung is Rung.NONE:
+        raise FleetError(
+            'fleet.toml: [sandbox] mode is "required", but this machine has no walls to put up: '
+            "install bubblewrap, allow it user namespaces, or take a kernel with Landlock"
+        )
+    return found
 
 
 def open_fleet(start: Path, environ: Mapping[str, str], *, force: bool = False) -> Fleet:

@@ -8,20 +8,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fleet.cli.opening import Seen, view
-from fleet.config import Config
+from fleet.config import Config, SandboxMode
 from fleet.core.errors import FleetError
 from fleet.core.profile import Profile
 from fleet.core.task import TERMINAL
 from fleet.gate.checks import find_tools, missing_tool
 from fleet.gate.proof import checks_of
 from fleet.landing.audit import audit
+from fleet.process import cgroup
+from fleet.process.sandbox.view import Rung
 from fleet.process.tree import become_subreaper
 from fleet.repo.branch import Target
 from fleet.repo.git import locate, require_version
 from fleet.store import proxyfile
 from fleet.store.profiles import missing_program
 from fleet.trial import Trial, Verdict
-from fleet.wiring import open_fleet
+from fleet.wiring import open_fleet, sandbox_for
 from fleet.worker.preflight import models_lacking
 
 Finding = tuple[bool, str]  # whether it is well, and what was found
@@ -78,7 +80,7 @@ def examined() -> Iterator[Finding]:
         lacking = missing_program(profiles[name], seen.config.env.path)
         yield not lacking, f"agent {name}" + (f": {lacking!r} is not on PATH" if lacking else "")
     yield from _models(seen, profiles)
-    yield from _processes()
+    yield from _walls(seen)
 
 
 def _models(seen: Seen, profiles: Mapping[str, Profile]) -> Iterator[Finding]:
@@ -127,14 +129,30 @@ def _branch(config: Config, common_dir: Path) -> Iterator[Finding]:
     yield tip is not None, f"branch {branch}" + ("" if tip else ": it has no commit")
 
 
-def _processes() -> Iterator[Finding]:
+def _walls(seen: Seen) -> Iterator[Finding]:
+    """Which rung of each ladder is in use: the sandbox, and the ending of process trees."""
+    try:
+        sandbox = sandbox_for(seen.config, seen.layout)
+    except FleetError as error:
+        yield False, str(error)
+        return
+    off = seen.config.sandbox.mode is SandboxMode.OFF
+    yield sandbox.rung is not Rung.NONE or off, f"sandbox: {sandbox}"
     able = become_subreaper()
-    yield (
-        able,
-        (
-            "ending agents: subreaper and sweep (a process that clears its environment and "
-            "outlives its worker can escape)"
-            if able
-            else "this system has no subreaper: daemons of agents may survive them"
-        ),
-    )
+    if sandbox.rung is Rung.BUBBLEWRAP:
+        yield able, "ending agents: a process namespace of their own, which the kernel ends whole"
+    elif cgroup.base() is not None:
+        yield (
+            able,
+            f"ending agents: control groups beneath {cgroup.base()}, which the kernel ends whole",
+        )
+    elif able:
+        yield (
+            True,
+            (
+                "ending agents: subreaper and sweep (a process that clears its environment and "
+                "outlives its worker can escape; bubblewrap, or control groups, would hold it)"
+            ),
+        )
+    else:
+        yield False, "this system has no subreaper: daemons of agents may survive them"

@@ -14,6 +14,7 @@ from fleet.config.limits import LimitConfig, limit_of
 from fleet.config.plain import read_plain, wrong_glob
 from fleet.config.proxy import ALWAYS_SECRET, Dedup, ProxyConfig
 from fleet.config.reading import Config, load
+from fleet.config.sandbox import Network, SandboxConfig, SandboxMode
 from fleet.config.sections import (
     FleetConfig,
     GateConfig,
@@ -38,9 +39,12 @@ __all__ = [
     "LimitConfig",
     "LogFormat",
     "LoopsConfig",
+    "Network",
     "OnProtected",
     "PriceConfig",
     "ProxyConfig",
+    "SandboxConfig",
+    "SandboxMode",
     "UpstreamConfig",
     "UpstreamKind",
     "WorkspaceConfig",

@@ -22,6 +22,7 @@ class Env:
     """What fleet takes from the environment it was started in."""
 
     path: str
+    home: Path
     cache: str  # where workspaces go, unless the file says otherwise
     log_format: LogFormat
     variables: Mapping[str, str] = field(repr=False)  # may hold secrets: `passed` gives out few
@@ -49,6 +50,7 @@ def read_env(environ: Mapping[str, str], home: Path, problems: list[Problem]) ->
     cache = Path(environ.get("XDG_CACHE_HOME", ""))
     return Env(
         path=environ.get("PATH") or os.defpath,
+        home=home,
         cache=str((cache if cache.is_absolute() else home / ".cache") / "fleet"),
         log_format=LogFormat(wanted),
         variables=dict(environ),

@@ -11,6 +11,7 @@ from fleet.config.budget import BudgetConfig
 from fleet.config.env import Env, read_env
 from fleet.config.plain import read_plain
 from fleet.config.proxy import ProxyConfig
+from fleet.config.sandbox import SandboxConfig
 from fleet.config.sections import (
     FleetConfig,
     GateConfig,
@@ -23,13 +24,14 @@ from fleet.core.table import Loose, Table, in_order
 from fleet.core.toml import Document, parse
 
 FILE = "fleet.toml"
-SECTIONS = ("fleet", "workspace", "gate", "landing", "proxy", "budget", "loops")
+SECTIONS = ("fleet", "workspace", "sandbox", "gate", "landing", "proxy", "budget", "loops")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     fleet: FleetConfig
     workspace: WorkspaceConfig
+    sandbox: SandboxConfig
     gate: GateConfig
     landing: LandingConfig
     proxy: ProxyConfig
@@ -48,6 +50,7 @@ def load(top: Path, environ: Mapping[str, str], *, force: bool = False) -> Confi
     config = Config(
         fleet=FleetConfig.read(tables["fleet"], force=force),
         workspace=WorkspaceConfig.read(tables["workspace"], top=top, home=home),
+        sandbox=SandboxConfig.read_from(tables["sandbox"], home=home),
         gate=GateConfig.read(tables["gate"], cores=len(os.sched_getaffinity(0))),
         landing=LandingConfig.read(tables["landing"]),
         proxy=ProxyConfig.read(tables["proxy"], document, environ=environ, top=top),

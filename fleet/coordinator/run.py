@@ -113,6 +113,7 @@ class Coordinator:
         hide()
         become_subreaper()  # what a killed worker leaves comes to us, and can be swept
         self._emit(Event(kind=Kind.RUN_STARTED, at=time.time(), number=float(self._agents)))
+        self._emit(Event(kind=Kind.SANDBOX, at=time.time(), reason=str(self._fleet.sandbox)))
         paused = control.read(controls).paused
         waits = control.read(controls).waits(time.time())
         if waits:

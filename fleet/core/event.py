@@ -22,6 +22,7 @@ class Kind(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     STOPPING = "stopping"
+    SANDBOX = "sandbox"  # the walls of this run
 
     BREAKER = "breaker"  # the proxy asks an upstream no more, or again
     KEY_REFUSED = "key-refused"

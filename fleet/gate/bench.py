@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox
+from fleet.process.sandbox.view import View, shown
 from fleet.process.supervise import Ended, supervise
 from fleet.process.transcript import plain, read
 
@@ -22,19 +24,41 @@ class Bench:
     mark: str
     wall_s: float
     should_stop: Callable[[], str | None]
+    sandbox: Sandbox = NO_WALLS
 
     def run(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, output: str = OUTPUT
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        output: str = OUTPUT,
+        shows: Sequence[Path] = (),
     ) -> Ended:
+        """`shows`: what it has to see besides, for reading."""
+        env = {**self.env, **(env or {}), **self.sandbox.env()}
+        command = self.sandbox.command(argv, self._view(shows), env)
         return supervise(
-            argv,
+            command.argv,
+            rung=command.rung,
             cwd=self.checkout,
-            env={**self.env, **(env or {})},
+            env=env,
             mark=self.mark,
             transcript=self.scratch / output,
             wall_s=self.wall_s,
             stall_s=None,
             should_stop=self.should_stop,
+        )
+
+    def _view(self, shows: Sequence[Path]) -> View:
+        """Everything stays where it is: reports name the same paths on both sides of the wall."""
+        return View(
+            work=shown(self.checkout, writable=True),
+            home=self.scratch / "home",
+            tmp=self.scratch / "tmp",
+            binds=(
+                shown(self.scratch, writable=True),
+                *map(shown, shows),
+            ),
         )
 
     def said(self, output: str = OUTPUT) -> list[str]:

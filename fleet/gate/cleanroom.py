@@ -19,6 +19,7 @@ from pathlib import Path
 from fleet.core.report import CheckRun
 from fleet.gate.checks import Check, Tools
 from fleet.gate.runner import run_checks
+from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox
 from fleet.repo.hub import Hub
 from fleet.store.claims import Held, is_held, try_hold
 from fleet.store.layout import Layout
@@ -51,6 +52,7 @@ class CleanRoom:
     tools: Tools
     timeout_s: float  # for each check
     slots: int
+    sandbox: Sandbox = NO_WALLS
 
     @contextmanager
     def slot(self, by: Caller) -> Iterator[None]:
@@ -113,6 +115,7 @@ class Checkout:
             mark=self._by.mark,
             wall_s=self._room.timeout_s,
             should_stop=self._by.stopped,
+            sandbox=self._room.sandbox,
             only_tests=only_tests,
         )
         self._by.check()

@@ -20,6 +20,8 @@ from fleet.core.errors import FleetError
 from fleet.gate.checks import Tools
 from fleet.gate.cleanroom import Caller
 from fleet.gate.runner import environment
+from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox
+from fleet.process.sandbox.view import View, shown
 from fleet.process.supervise import End, supervise
 from fleet.process.transcript import plain, read
 from fleet.repo.hub import Hub
@@ -38,6 +40,7 @@ class Environments:
     tools: Tools
     setup: tuple[str, ...]
     lock_files: tuple[str, ...]
+    sandbox: Sandbox = NO_WALLS
 
     def ensure(self, tree: str, by: Caller) -> Path | None:
         """The environment of a tree, built if need be; None when nothing is to be set up.
@@ -75,16 +78,28 @@ class Environments:
             env = {**environment(self.tools, home, tmp), "FLEET_ENV": str(place)}
             for command in self.setup:
                 argv = [word.replace("{env}", str(place)) for word in shlex.split(command)]
-                self._run(argv, checkout, env, aside / "output.log", by)
+                self._run(argv, aside, place, env, by)
             (place / DONE).touch()
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
     def _run(
-        self, argv: Sequence[str], checkout: Path, env: dict[str, str], output: Path, by: Caller
+        self, argv: Sequence[str], aside: Path, place: Path, env: dict[str, str], by: Caller
     ) -> None:
+        """Walls, but with the network: packages come from somewhere."""
+        checkout, output = aside / "checkout", aside / "output.log"
+        view = View(
+            work=shown(checkout, writable=True),
+            home=aside / "home",
+            tmp=aside / "tmp",
+            binds=(shown(aside, writable=True), shown(place, writable=True)),
+            network=True,
+        )
+        sandbox = self.sandbox.showing((self.tools.python,))
+        command = sandbox.command(argv, view, env)
         ended = supervise(
-            argv,
+            command.argv,
+            rung=command.rung,
             cwd=checkout,
             env=env,
             mark=by.mark,

@@ -45,7 +45,7 @@ def run_pytest(check: Check, tools: Tools, bench: Bench, *, only: Sequence[str] 
     spec.write_text(json.dumps(instructions), encoding="utf-8")
     # A planted .pyc that claims to need no check against its source would win over it.
     options = ("-I", "--check-hash-based-pycs", "always")
-    ended = bench.run((str(tools.python), *options, str(LAUNCHER), str(spec)))
+    ended = bench.run((str(tools.python), *options, str(LAUNCHER), str(spec)), shows=(LAUNCHER,))
     report = read_report(lines, nonce)
     note = _shortfall(ended, report)
     passed = ended.code == 0 and TestOutcome.FAILED not in report.tests.values()

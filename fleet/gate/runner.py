@@ -11,6 +11,7 @@ from fleet.gate.checks import Check, Kind, Tools
 from fleet.gate.command_check import run_command
 from fleet.gate.pytest_check import run_pytest
 from fleet.gate.ruff_check import run_ruff
+from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox
 
 
 def run_checks(
@@ -23,6 +24,7 @@ def run_checks(
     wall_s: float,
     should_stop: Callable[[], str | None],
     only_tests: Sequence[str] | None = None,
+    sandbox: Sandbox = NO_WALLS,
 ) -> tuple[CheckRun, ...]:
     """One run of each, in the order given; `wall_s` is for each. `scratch` must be private, and
     new to these checks. After a stop the rest is not run."""
@@ -37,6 +39,7 @@ def run_checks(
             mark=mark,
             wall_s=wall_s,
             should_stop=should_stop,
+            sandbox=sandbox.showing((tools.python, tools.ruff)),
         )
         runs[number] = _run(checks[number], tools, bench, only_tests or ())
     return tuple(runs[number] for number in range(len(checks)))

@@ -94,8 +94,14 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def tied_to_us(rlimits: Mapping[int, int]) -> Callable[[], None]:
-    """What a child does between fork and exec, to die with us and to keep to its limits.
+def tied_to_us(
+    rlimits: Mapping[int, int],
+    *,
+    ignored: Collection[signal.Signals] = (),
+    first: Callable[[], object] | None = None,
+) -> Callable[[], None]:
+    """What a child does between fork and exec, to die with us and to keep to its limits. It
+    ignores the signals that are meant for the program it only wraps. `first` must not raise.
 
     Python in a forked child is safe only if no other thread of the parent can hold a lock (of
     the allocator, of an import) at the fork: workers and landers have one thread. That thread is
@@ -108,8 +114,12 @@ def tied_to_us(rlimits: Mapping[int, int]) -> Callable[[], None]:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)  # it had died before we asked
+        if first is not None:
+            first()
         for kind, value in limits:
             resource.setrlimit(kind, (value, value))
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
     return in_the_child
 

@@ -14,10 +14,12 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from fleet.process import cgroup
 from fleet.process.identity import start_time
 from fleet.process.inbox import Inbox
 from fleet.process.kernel import await_exit, open_pidfd, tied_to_us
@@ -27,6 +29,9 @@ from fleet.process.tree import ATTEMPT_MARK, bury_orphans, kill_tree
 PIECE = 1 << 16  # the usual size of a pipe
 LAST_LINE_CHARS = 300
 LAST_LINE_BYTES = 4096  # of output kept in memory to find it in
+FOR_THE_WRAPPED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+SIGNALLED = 128  # and the number of the signal, as shells say it
+SHELLS_SIGNALS = range(SIGNALLED + 1, SIGNALLED + signal.NSIG)
 DEATH_S = 5.0  # after SIGKILL; longer means the kernel is stuck on its disk
 
 OnOutput = Callable[[bytes], None]
@@ -43,6 +48,7 @@ class Program:
         inbox: Inbox,
         log: Transcript,
         on_output: OnOutput | None,
+        wrapped: bool = False,
     ) -> None:
         self.code: int | None = None
         self.signal: int | None = None
@@ -53,6 +59,7 @@ class Program:
         self._feeding = False  # stdin is waited for
         self._log = log
         self._on_output = on_output
+        self._wrapped = wrapped
         self._last = b""
         self._killed: int | None = None
         self._started = start_time(popen.pid)
@@ -197,7 +204,10 @@ class Program:
             return
         self.exited = True
         if ended.si_code == os.CLD_EXITED:
-            self.code = ended.si_status
+            if self._wrapped and ended.si_status in SHELLS_SIGNALS:
+                self.signal = ended.si_status - SIGNALLED
+            else:
+                self.code = ended.si_status
         else:
             self.signal = ended.si_status
         if self._pidfd is not None:
@@ -229,23 +239,37 @@ def start(
     log: Transcript,
     on_output: OnOutput | None,
     rlimits: Mapping[int, int],
+    wrapped: bool = False,
 ) -> Program:
-    """Start it. OSError, ValueError or SubprocessError when that cannot be done."""
+    """Start it. OSError, ValueError or SubprocessError when that cannot be done.
+
+    `wrapped`: what is started stays around the program proper, which is the one that signals are
+    for, and tells of a signal that ended it as 128 and its number.
+    """
     if not argv:
         raise ValueError("there is nothing to run")
-    popen = subprocess.Popen(
-        argv,
-        cwd=cwd,
-        env={**env, ATTEMPT_MARK: mark},
-        stdin=subprocess.PIPE if inbox.is_wanted else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        bufsize=0,
-        start_new_session=True,
-        preexec_fn=tied_to_us(rlimits),  # noqa: PLW1509 - we have one thread: see there
-    )
+    group = cgroup.make(mark)
     try:
-        return Program(popen, mark=mark, inbox=inbox, log=log, on_output=on_output)
+        popen = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env={**env, ATTEMPT_MARK: mark},
+            stdin=subprocess.PIPE if inbox.is_wanted else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,
+            preexec_fn=tied_to_us(  # noqa: PLW1509 - we have one thread: see there
+                rlimits,
+                ignored=FOR_THE_WRAPPED if wrapped else (),
+                first=partial(cgroup.enter, group) if group is not None else None,
+            ),
+        )
+    except BaseException:
+        cgroup.end_marked(mark)
+        raise
+    try:
+        return Program(popen, mark=mark, inbox=inbox, log=log, on_output=on_output, wrapped=wrapped)
     except BaseException:
         with popen:
             popen.kill()

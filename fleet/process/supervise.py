@@ -14,12 +14,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from fleet.process.inbox import Inbox
 from fleet.process.program import Program, start
+from fleet.process.sandbox.bubblewrap import SAYS as BWRAP_SAYS
+from fleet.process.sandbox.inside import FAILED, SAYS
+from fleet.process.sandbox.view import Rung
 from fleet.process.transcript import Transcript
 
 TURN_S = 0.2  # between questions whether to stop
@@ -81,9 +84,11 @@ def supervise(
     moved: Moved | None = None,
     on_output: Callable[[bytes], None] | None = None,
     rlimits: Mapping[int, int] | None = None,
+    rung: Rung = Rung.NONE,
 ) -> Ended:
     """Run `argv` with `env` and the mark of its attempt, until it ends or must.
 
+    `rung` says behind which walls `argv` puts its program (`fleet.process.sandbox`).
     Of an `Inbox` more may be put in from `should_stop` and `on_output`, which are called here.
     When `stall_s` have passed without output, `moved` is asked whether there was other progress.
     """
@@ -106,11 +111,13 @@ def supervise(
                 log=log,
                 on_output=on_output,
                 rlimits=rlimits or {},
+                wrapped=rung is Rung.BUBBLEWRAP,
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             return _not_started(argv, error)
         with program:
-            return _to_the_end(program, rules)
+            ended = _to_the_end(program, rules)
+    return ended if rung is Rung.NONE else _or_not_started(ended)
 
 
 def _to_the_end(program: Program, rules: _Rules) -> Ended:
@@ -174,6 +181,16 @@ def _own_end(program: Program) -> tuple[End, str]:
         return End.EXITED, f"exit code {program.code}"
     names = {known.value: known.name for known in signal.Signals}
     return End.SIGNALLED, f"killed by {names.get(program.signal, program.signal)}"
+
+
+def _or_not_started(ended: Ended) -> Ended:
+    """The walls could not be put up, or the program cannot be seen from inside: nothing ran."""
+    said = ended.last_line
+    alone = len(said.encode()) + 1 == ended.output_bytes
+    ours = ended.code == FAILED and said.startswith(SAYS)
+    if not alone or not (ours or said.startswith(BWRAP_SAYS)):
+        return ended
+    return replace(ended, end=End.NOT_STARTED, code=None, reason=said.removeprefix(SAYS))
 
 
 def _not_started(argv: Sequence[str], error: Exception) -> Ended:

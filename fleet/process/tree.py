@@ -3,7 +3,8 @@
 Agents start tools in sessions of their own, daemons and loops that restart what is killed. So a
 tree is found by its mark (an environment entry every process inherits), by ancestry, and, in a
 subreaper, by the orphans that came to us; it is frozen first, so that nothing can fork away,
-then killed, and looked for again until it is gone. Linux only: without `/proc` nothing is found.
+then killed, and looked for again until it is gone. What hides from all that is in its control
+group, where there are any. Linux only: without `/proc` nothing is found.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from fleet.process import cgroup
 from fleet.process.identity import start_time
 from fleet.process.kernel import PR_SET_CHILD_SUBREAPER, await_exit, open_pidfd, pause, prctl
 from fleet.process.table import Process, Table, entry_of, look
@@ -76,10 +78,20 @@ def kill_tree(
             continue
         quiet += 1
         if quiet >= QUIET_LOOKS and (table.settled or now - quiet_since > DOUBT_S):
-            return len(hunt.killed)
+            return len(hunt.killed) + _kill_hidden(value, hunt)
         pause(BETWEEN_LOOKS_S)
-    log.warning("after %s s there still are processes with %s=%s", timeout_s, mark, value)
-    return len(hunt.killed)
+    hidden = _kill_hidden(value, hunt)
+    if hunt.prey(hunt.look()):
+        log.warning("after %s s there still are processes with %s=%s", timeout_s, mark, value)
+    return len(hunt.killed) + hidden
+
+
+def _kill_hidden(value: str, hunt: _Hunt) -> int:
+    """What carries no mark any more, and has left its family, is still in its control group."""
+    number = cgroup.end_marked(value)
+    if number:
+        hunt.look()  # the dead among them may be ours to bury
+    return number
 
 
 def bury_orphans(*, root: int, orphans_since: int) -> None:

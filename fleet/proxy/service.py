@@ -143,6 +143,7 @@ class Service:
                 self._config, self._layout, self._environ, self._options.tape
             ) as plant:
                 server = await self._listen(plant)
+                await server.open_door(self._layout.proxy_socket)
                 metrics = await plant.listen_metrics(HOST, self._config.proxy.metrics_port)
                 self.port, self.metrics_port = server.port, metrics.port
                 proxyfile.write(self._layout.proxy_file, server.port, metrics.port)

@@ -61,6 +61,12 @@ class Layout:
         return self.state / "proxy.json"
 
     @property
+    def proxy_socket(self) -> Path:
+        """Where the proxy listens for those in a network of their own; alone in its folder, which
+        is all that they are shown."""
+        return self.state / "doors" / "proxy.sock"
+
+    @property
     def logs(self) -> Path:
         return self.state / "logs"
 
@@ -127,6 +133,7 @@ class Layout:
             self.state / "workers",
             self.state / "slots",
             self.state / "attempts",
+            self.proxy_socket.parent,
             self.workspaces,
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

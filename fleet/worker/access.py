@@ -29,6 +29,7 @@ class Access:
 
     proxy: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
+    port: int = 0  # of the proxy
 
     @property
     def values(self) -> dict[str, str]:
@@ -70,7 +71,7 @@ def open_access(fleet: Fleet, claim: Claim, profile: Profile, by: Caller) -> Acc
         return Access()
     address = _await_proxy(fleet, by)
     token = tokens.issue(fleet.db, claim, profile.name, time.time())
-    return Access(proxy=f"{address.url}/a/{token}", token=token)
+    return Access(proxy=f"{address.url}/a/{token}", token=token, port=address.port)
 
 
 def _await_proxy(fleet: Fleet, by: Caller) -> ProxyAddress:

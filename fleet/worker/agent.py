@@ -19,6 +19,7 @@ from fleet.worker.access import open_access
 from fleet.worker.circles import Circles, Watch
 from fleet.worker.conversation import Conversation
 from fleet.worker.place import Place
+from fleet.worker.walls import around
 
 
 def run_agent(
@@ -27,12 +28,12 @@ def run_agent(
     """Run it in its workspace with an environment of our making, until it ends or must."""
     task, rooms = claim.task, place.rooms
     tools = fleet.environments.ensure(place.base, by)
-    prompt_file = fleet.layout.attempt(task.id, claim.epoch) / "prompt.md"
     access = open_access(fleet, claim, profile, by)
+    walls = around(fleet, claim, profile, rooms, access)
     values = {
         "prompt": prompt,
-        "prompt_file": str(prompt_file),
-        "workspace": str(rooms.work),
+        "prompt_file": str(walls.prompt_file),
+        "workspace": str(walls.place.work),
         "model": task.model or profile.model,
         "task": task.id,
         "attempt": claim.key,
@@ -41,7 +42,8 @@ def run_agent(
     for name, content in files_of(profile, **values, **access.values).items():
         write_private(rooms.home / name, content.encode())
     env = {
-        **fleet.agent_environment(rooms.home, rooms.tmp, tools),
+        **fleet.agent_environment(walls.place.home, walls.place.tmp, tools),
+        **walls.sandbox.env(),
         **fleet.config.env.passed(profile.pass_env),
         **access.env(profile.api),
         **env_of(profile, **values, **access.values),
@@ -56,8 +58,11 @@ def run_agent(
         talk.pass_notes()
         return by.stopped() or circles.look(time.monotonic())
 
+    argv = (fill_resume if place.resumes else fill)(profile, **values)
+    command = walls.command(argv, env, tools)
     ended = supervise(
-        (fill_resume if place.resumes else fill)(profile, **values),
+        command.argv,
+        rung=command.rung,
         cwd=rooms.work,
         env=env,
         mark=by.mark,

@@ -30,7 +30,8 @@ def take_tasks(fleet: Fleet) -> None:
 def preflight(fleet: Fleet, *, keys: bool = True) -> None:
     """The gate's tools, the branch, the agents of all open tasks and their models are there;
     without `keys`, another process has them."""
-    _ = fleet.gate  # no gate, or a tool that is missing, is an error
+    _ = fleet.sandbox  # walls that must be there, and are not, are an error
+    _ = fleet.gate  # and so is no gate, or a tool that is missing
     fleet.take_tip()
     pending = fleet.roster.tasks(states={TaskState.PENDING, TaskState.PARKED})
     for name in sorted({fleet.profile_for(view.task).name for view in pending}):

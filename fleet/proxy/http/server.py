@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Self
 
 from fleet.proxy.http.answers import plain
@@ -23,7 +26,7 @@ class Server:
     def __init__(self, front: Front, listener: asyncio.Server, port: int) -> None:
         self.port = port
         self._front = front
-        self._listener = listener
+        self._listeners = [listener]
         self._timer = front.loop.call_later(front.limits.tick_s, self._sweep)
 
     @classmethod
@@ -49,6 +52,14 @@ class Server:
         await listener.start_serving()
         return cls(front, listener, bound)
 
+    async def open_door(self, path: Path) -> None:
+        """Be found by this file as well, for programs in a network of their own."""
+        front = self._front
+        listener = await front.loop.create_unix_server(
+            lambda: Connection(front), sock=_bound_to(path), backlog=1024
+        )
+        self._listeners.append(listener)
+
     @property
     def connections(self) -> int:
         return len(self._front.connections)
@@ -62,7 +73,7 @@ class Server:
         """Take no more; let live answers end for so long, then cut them."""
         front = self._front
         front.draining = True
-        self._listener.close()
+        self._hear_no_more()
         for connection in tuple(front.connections):
             connection.retire()
         try:
@@ -77,11 +88,16 @@ class Server:
         front = self._front
         front.draining = True
         self._timer.cancel()
-        self._listener.close()
+        self._hear_no_more()
         for connection in tuple(front.connections):
             connection.kill()
         await front.empty.wait()
-        await self._listener.wait_closed()
+        for listener in self._listeners:
+            await listener.wait_closed()
+
+    def _hear_no_more(self) -> None:
+        for listener in self._listeners:
+            listener.close()
 
     def _sweep(self) -> None:
         front = self._front
@@ -89,3 +105,20 @@ class Server:
         now = front.loop.time()
         for connection in tuple(front.connections):
             connection.check(now)
+
+
+def _bound_to(path: Path) -> socket.socket:
+    """A new socket file in place of what another process left. Its name may be longer than the 107
+    bytes an address holds: the kernel is told of its folder by a descriptor."""
+    path.unlink(missing_ok=True)
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        door.bind(f"/proc/self/fd/{folder}/{path.name}")
+        path.chmod(0o600)
+    except OSError:
+        door.close()
+        raise
+    finally:
+        os.close(folder)
+    return door
