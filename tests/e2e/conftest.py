@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from fleet.store.layout import Layout
+
 FLEET = [sys.executable, "-m", "fleet"]
 
 
@@ -22,6 +24,11 @@ class Repository:
 
     path: Path
     env: dict[str, str]
+
+    @property
+    def fleet_id(self) -> str:
+        common = self.path / ".git"
+        return Layout(common_dir=common, top=self.path, cache=self.path).fleet_id
 
     def git(self, *args: str) -> str:
         return subprocess.run(

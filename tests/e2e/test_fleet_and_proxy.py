@@ -103,6 +103,7 @@ def test_after_a_verdict_nobody_gets_the_answers_that_led_to_it(repository: Repo
     repository.write("model.toml", script(tasks, once))
     repository.write("agents/deaf.py", DEAF.replace("{mini}", str(ROOT / "agents/mini.py")))
     repository.write("agents/deaf.toml", DEAF_PROFILE)
+    repository.env["FLEET_SANDBOX_READ"] = str(ROOT / "agents")
     configure(repository, upstream=SCRIPTED, agents=6, commands=CHECKED)
     kinds = {"first": "mini", "deaf": "deaf", "heard": "mini"}
     repository.tasks(

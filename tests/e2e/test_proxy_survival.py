@@ -51,6 +51,7 @@ def prepare(repository: Repository, *texts: str, pace: float, delay: float = 0.0
     repository.write("model.toml", script(model))
     told = repository.path.parent / "told"
     told.mkdir()
+    repository.env["FLEET_SANDBOX_WRITE"] = str(told)
     repository.write("agents/told.py", TOLD)
     places = {"told": told, "mini": ROOT / "agents/mini.py"}
     repository.write("agents/told.toml", TOLD_PROFILE % places)

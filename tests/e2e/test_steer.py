@@ -15,7 +15,9 @@ Json = dict[str, Any]
 
 
 def test_a_note_turns_a_running_agent_around(repository: Repository) -> None:
-    go = repository.path.parent / "go"
+    go = repository.path.parent / "signs" / "go"
+    go.parent.mkdir()
+    repository.env["FLEET_SANDBOX_READ"] = str(go.parent)
     steps = [
         bash(f"until [ -e {go} ]; do sleep 0.05; done"),
         *(bash("sleep 0.1") for _ in range(PATIENCE)),
