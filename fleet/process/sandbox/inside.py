@@ -217,13 +217,14 @@ class End:
             if self.wants() & selectors.EVENT_READ:
                 self._receive()
             self._close_when_done()
-        except BlockingIOError:
-            pass
         except OSError:
             self.over = self.other.over = True
 
     def _receive(self) -> None:
-        data = self.socket.recv(PIECE, socket.MSG_DONTWAIT)
+        try:
+            data = self.socket.recv(PIECE, socket.MSG_DONTWAIT)
+        except BlockingIOError:  # it was woken to write
+            return
         if not data:
             self._heard_all = True
         self.other.ahead += data
