@@ -35,7 +35,8 @@ def run_pytest(check: Check, tools: Tools, bench: Bench, *, only: Sequence[str] 
     """
     nonce, lines, spec = secrets.token_hex(16), bench.scratch / "report", bench.scratch / "spec"
     instructions = {
-        "nonce": nonce,
+        "secret": nonce,
+        "inside": str(LAUNCHER.with_name("inside")),
         "report": str(lines),
         "checkout": str(bench.checkout),
         "top": str(tools.top or ""),
@@ -111,6 +112,9 @@ def _findings(check: Check, report: Report, ended: Ended, bench: Bench) -> Itera
         yield Finding(
             check=check.name, id=told.id, message=told.message, path=told.path, line=told.line
         )
+    for id_, message in report.noticed.items():
+        place = id_.partition(":")[2] if id_.startswith("plugin:") else ""
+        yield Finding(check=check.name, id=id_, message=message, path=place)
     if ended.code != 0 and TestOutcome.FAILED not in report.tests.values():
         # Such as coverage below its threshold.
         message = f"exit code {ended.code} though no test failed\n{bench.last_said()}"

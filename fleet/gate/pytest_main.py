@@ -6,17 +6,23 @@ the tree under test from lending its own `pytest.py`.
 
 The report is one JSON object a line, by key "is": `running`, `test`, `collection`, `selected`,
 `interrupted`, and a last `end` with the nonce, written after pytest has returned. Whoever ends
-the process early, in whatever way, leaves a report without an end. Weakness: tests run in this
-process, so code that sets out to forge the report can; conftest.py is protected for that reason.
+the process early, in whatever way, leaves a report without an end. `notice` lines are what
+`inside/fleet_pytest_guard.py` has seen. Weakness: tests run in this process, so code that sets out
+to forge the report, and goes about it well, can.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import traceback
 from typing import Any, Callable, Dict, Generator, List, Optional, Sequence, Set, Tuple
+
+GUARD = "fleet_pytest_guard"
+CANARY = "fleet-canary"  # the guard's own tests are nobody's
+NONCE_BYTES = 32
 
 try:
     import pytest
@@ -97,17 +103,30 @@ class Reporter:
 
     @hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._selected.update(item.nodeid for item in session.items)
+        self._selected.update(item.nodeid for item in session.items if not _is_canary(item.nodeid))
 
     @hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: object, ids: Sequence[str]) -> None:
-        self._selected.update(ids)
+        self._selected.update(id_ for id_ in ids if not _is_canary(id_))
+
+    @hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What the guard has seen in a worker of xdist's. A worker that crashed says nothing."""
+        output = getattr(node, "workeroutput", None)
+        for id_, message in (output or {}).get("fleet_guard", ()):
+            self.notice(id_, message)
+        if output and "fleet_guard" not in output:
+            self.notice("guard:gone", "a worker ran tests without the plugin that looks after them")
+
+    def notice(self, id_: str, message: str) -> None:
+        self._report.write("notice", id=id_, message=message)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._report.write("running", id=nodeid)
+        if not _is_canary(nodeid):
+            self._report.write("running", id=nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        outcome = _outcome(report)
+        outcome = None if _is_canary(report.nodeid) else _outcome(report)
         known = self._tests.get(report.nodeid)
         if outcome is None or (known and known["outcome"] == "failed"):
             return
@@ -161,6 +180,10 @@ class Reporter:
         return str(path), 0 if line is None else line + 1  # it counts from 0
 
 
+def _is_canary(nodeid: str) -> bool:
+    return nodeid.startswith(CANARY)
+
+
 def _outcome(report: pytest.TestReport) -> Optional[str]:
     """What one phase says of its test; None when it says nothing."""
     if report.outcome == "failed":
@@ -211,23 +234,34 @@ def main(spec: Dict[str, Any]) -> int:
     sys.dont_write_bytecode = True
     _use(spec["checkout"], spec["top"])
     reporter = Reporter(report, spec["checkout"], spec["only"])
+    # Before all else, and first on the path: xdist's workers find it there, and start the same.
+    sys.path.insert(0, spec["inside"])
+    guard: Any = importlib.import_module(GUARD)
+    guard.tell = reporter.notice
     try:
-        status = int(pytest.main(spec["args"], plugins=[reporter]))
+        status = int(pytest.main(["-p", GUARD, *spec["args"]], plugins=[reporter]))
     except BaseException as error:
         report.write("interrupted", why=repr(error))
         raise
     finished = reporter.session_finished
-    report.write("end", nonce=spec["nonce"], status=status, finished=finished)
+    nonce = os.read(spec["nonce"], NONCE_BYTES).decode()
+    report.write("end", nonce=nonce, status=status, finished=finished)
     return status
 
 
 def _read_spec() -> Dict[str, Any]:
-    """What to do, from a file that tests shall not find: it has the nonce."""
+    """What to do, from a file that tests shall not find: it has the nonce.
+
+    Which waits in a pipe meanwhile: in no frame, and in no object of this process.
+    """
     path = sys.argv.pop()
     sys.argv[:] = ["pytest"]
     with open(path, encoding="utf-8") as file:
         spec: Dict[str, Any] = json.load(file)
     os.unlink(path)
+    spec["nonce"], write_end = os.pipe()
+    with open(write_end, "w") as pipe:
+        pipe.write(spec.pop("secret"))
     return spec
 
 
