@@ -24,6 +24,7 @@ class Candidate:
     restored: tuple[str, ...] = ()
     touched: tuple[str, ...] = ()
     edited_tests: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()  # all files of the base that it edits or deletes
     tests: TestRule = TestRule.KEEP
 
     @property
@@ -41,7 +42,8 @@ def build(
         return Candidate(base=base, base_tree=base_tree, conflicts=merged.conflicts)
     if merged.tree == base_tree:
         return Candidate(base=base, base_tree=base_tree, refusal="it changes nothing")
-    ruling = _judge(hub, task, base_tree, merged.tree, rules, checks)
+    diff = changes(hub, base_tree, merged.tree)
+    ruling = _judge(hub, task, base_tree, merged.tree, diff, rules, checks)
     tree = merged.tree
     if ruling.restore and not ruling.refusals:
         tree = overlay(hub, tree, base_tree, ruling.restore)
@@ -56,14 +58,20 @@ def build(
         restored=ruling.restore,
         touched=ruling.touched,
         edited_tests=ruling.edited_tests,
+        edited=tuple(change.path for change in diff if change.status != "A"),
         tests=task.tests,
     )
 
 
 def _judge(
-    hub: Hub, task: Task, base_tree: str, tree: str, rules: Rules, checks: Sequence[Check]
+    hub: Hub,
+    task: Task,
+    base_tree: str,
+    tree: str,
+    diff: Sequence[Change],
+    rules: Rules,
+    checks: Sequence[Check],
 ) -> Ruling:
-    diff = changes(hub, base_tree, tree)
     added = any(change.status == "A" for change in diff)
     words = {word for check in checks for word in check.argv}
     base_paths = hub.list_files(base_tree) if added or words else ()

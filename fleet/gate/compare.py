@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
-from fleet.core.report import ON_BASE, CheckRun, Finding, GateReport, TreeReport, Verdict
+from fleet.core.report import EDITED, ON_BASE, CheckRun, Finding, GateReport, TreeReport, Verdict
 from fleet.core.task import TestRule
 from fleet.gate.checks import NO_TESTS, Kind, parse
 from fleet.gate.regressions import Difference, Terms, compare_tests
@@ -81,8 +81,10 @@ def _difference(run: CheckRun, base: CheckRun | None, terms: Terms) -> Differenc
 
 
 def _command(run: CheckRun, base: CheckRun | None) -> Difference:
+    edits = tuple(finding for finding in run.findings if finding.id.startswith(EDITED))
+    known = {finding.id for finding in base.findings} if base else set()
     if run.passed:
-        return Difference()
+        return Difference(findings=tuple(edit for edit in edits if edit.id not in known))
     findings = run.findings or (Finding(check=run.check, message="it failed"),)
     if base is not None and base.complete and not base.passed:
         findings = tuple(

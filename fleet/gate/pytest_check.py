@@ -12,9 +12,9 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from fleet.core.report import CheckRun, Finding, TestOutcome
+from fleet.core.report import EXIT_CODE, CheckRun, Finding, TestOutcome
 from fleet.gate.bench import Bench
-from fleet.gate.checks import NO_TESTS, Check, Tools, is_test_module
+from fleet.gate.checks import NO_TESTS, TEST_FOLDERS, Check, Tools, is_test_module
 from fleet.gate.pytest_report import Report, read_report
 from fleet.process.supervise import End, Ended
 
@@ -30,8 +30,8 @@ _STATUS = {
 def run_pytest(check: Check, tools: Tools, bench: Bench, *, only: Sequence[str] = ()) -> CheckRun:
     """Run the tests, or `only` these ids and files, in place of those the command names.
 
-    A file of `only` that holds no tests itself (conftest.py, a module of helpers) stands for
-    all tests of its folder.
+    A file of `only` that holds no tests itself stands for those it may concern: conftest.py for
+    its folder's, helpers and data for all of their test folder; if they are in none, for all.
     """
     nonce, lines, spec = secrets.token_hex(16), bench.scratch / "report", bench.scratch / "spec"
     instructions = {
@@ -75,11 +75,16 @@ def _arguments(check: Check, bench: Bench) -> list[str]:
 
 
 def _targets(only: Sequence[str]) -> list[str]:
-    targets = (
-        name if "::" in name or is_test_module(name) else str(PurePosixPath(name).parent)
-        for name in only
-    )
-    return list(dict.fromkeys(targets))
+    targets = [name if "::" in name or is_test_module(name) else _concerns(name) for name in only]
+    return [] if "." in targets else list(dict.fromkeys(targets))
+
+
+def _concerns(path: str) -> str:
+    *folders, name = PurePosixPath(path).parts
+    if name == "conftest.py":
+        return str(PurePosixPath(path).parent)
+    tests = next((at for at, folder in enumerate(folders) if folder in TEST_FOLDERS), None)
+    return "." if tests is None else "/".join(folders[: tests + 1])
 
 
 def _shortfall(ended: Ended, report: Report) -> str:
@@ -117,5 +122,6 @@ def _findings(check: Check, report: Report, ended: Ended, bench: Bench) -> Itera
         yield Finding(check=check.name, id=id_, message=message, path=place)
     if ended.code != 0 and TestOutcome.FAILED not in report.tests.values():
         # Such as coverage below its threshold.
-        message = f"exit code {ended.code} though no test failed\n{bench.last_said()}"
-        yield Finding(check=check.name, id=f"exit code {ended.code}", message=message)
+        code = f"{EXIT_CODE} {ended.code}"
+        message = f"{code} though no test failed\n{bench.last_said()}"
+        yield Finding(check=check.name, id=code, message=message)
