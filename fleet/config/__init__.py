@@ -20,6 +20,7 @@ from fleet.config.sections import (
     LandingConfig,
     LoopsConfig,
     OnProtected,
+    Suppressions,
     WorkspaceConfig,
 )
 from fleet.config.upstreams import UpstreamConfig
@@ -41,6 +42,7 @@ __all__ = [
     "OnProtected",
     "PriceConfig",
     "ProxyConfig",
+    "Suppressions",
     "UpstreamConfig",
     "UpstreamKind",
     "WorkspaceConfig",

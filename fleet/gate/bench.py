@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleet.process.bounds import Bounds
 from fleet.process.supervise import Ended, supervise
 from fleet.process.transcript import plain, read
 
@@ -22,6 +23,7 @@ class Bench:
     mark: str
     wall_s: float
     should_stop: Callable[[], str | None]
+    bounds: Bounds | None = None
 
     def run(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, output: str = OUTPUT
@@ -35,6 +37,7 @@ class Bench:
             wall_s=self.wall_s,
             stall_s=None,
             should_stop=self.should_stop,
+            bounds=self.bounds,
         )
 
     def said(self, output: str = OUTPUT) -> list[str]:

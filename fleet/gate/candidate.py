@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fleet.core.task import Task, TestRule
+from fleet.core.task import SuppressionRule, Task, TestRule
 from fleet.gate.checks import Check
 from fleet.gate.policy import SYMLINK, Rules, Ruling, rule
+from fleet.gate.shadows import implied, shadowing
+from fleet.gate.suppressions import added
 from fleet.repo.hub import Hub
 from fleet.repo.merge import Change, changes, merge, overlay
 
@@ -47,7 +50,7 @@ def build(
     tree = merged.tree
     if ruling.restore and not ruling.refusals:
         tree = overlay(hub, tree, base_tree, ruling.restore)
-    refusal = "; ".join(ruling.refusals)
+    refusal = "; ".join(ruling.refusals) or _silences(hub, task, base_tree, tree, diff, rules)
     if not refusal and tree == base_tree:
         refusal = f"it changes nothing but protected files: {', '.join(ruling.restore[:5])}"
     return Candidate(
@@ -72,17 +75,51 @@ def _judge(
     rules: Rules,
     checks: Sequence[Check],
 ) -> Ruling:
-    added = any(change.status == "A" for change in diff)
+    grows = any(change.status == "A" for change in diff)
     words = {word for check in checks for word in check.argv}
-    base_paths = hub.list_files(base_tree) if added or words else ()
-    return rule(
+    base_paths = hub.list_files(base_tree) if grows or words else ()
+    ruling = rule(
         diff,
         task,
         rules,
         links=_links(hub, tree, diff),
-        commands_use=words.intersection(base_paths),
+        commands_use=words.intersection(base_paths) | implied(checks),
         base_paths=base_paths,
     )
+    new = [c.path for c in diff if c.status == "A" and c.path not in task.paths]
+    shadows = [
+        f"{path} would take the place of another module of that name"
+        for path in shadowing(new, base_paths, rules.installed)
+        if path not in ruling.restore
+    ]
+    return replace(ruling, refusals=(*ruling.refusals, *shadows))
+
+
+def _silences(
+    hub: Hub, task: Task, base_tree: str, tree: str, diff: Sequence[Change], rules: Rules
+) -> str:
+    if rules.may_silence or task.suppressions is SuppressionRule.MAY_ADD:
+        return ""
+    paths = [c.path for c in diff if c.path.endswith((".py", ".pyi")) and c.mode != SYMLINK]
+    return added(_texts(hub, base_tree, paths), _texts(hub, tree, paths))
+
+
+def _texts(hub: Hub, tree: str, paths: Sequence[str]) -> dict[str, str]:
+    """The files of a tree, of those that it has, read by one process."""
+    names = [path for path in paths if "\n" not in path]
+    if not names:
+        return {}
+    asked = b"".join(os.fsencode(f"{tree}:{path}\n") for path in names)
+    out = hub.git.run("cat-file", "--batch", stdin=asked).out
+    texts, at = {}, 0
+    for path in names:
+        head, _, _ = out[at:].partition(b"\n")
+        at += len(head) + 1
+        if not head.endswith(b" missing"):
+            size = int(head.split(b" ")[-1])
+            texts[path] = out[at : at + size].decode("utf-8", "replace")
+            at += size + 1
+    return texts
 
 
 def _links(hub: Hub, tree: str, diff: Sequence[Change]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from fleet.core.report import CheckRun
 from fleet.gate.checks import Check, Tools
 from fleet.gate.runner import run_checks
+from fleet.process.bounds import Bounds
 from fleet.repo.hub import Hub
 from fleet.store.claims import Held, is_held, try_hold
 from fleet.store.layout import Layout
@@ -51,6 +52,7 @@ class CleanRoom:
     tools: Tools
     timeout_s: float  # for each check
     slots: int
+    bounds: Bounds | None = None  # of each check
 
     @contextmanager
     def slot(self, by: Caller) -> Iterator[None]:
@@ -114,6 +116,7 @@ class Checkout:
             wall_s=self._room.timeout_s,
             should_stop=self._by.stopped,
             only_tests=only_tests,
+            bounds=self._room.bounds,
         )
         self._by.check()
         return runs

@@ -13,6 +13,7 @@ from fleet.gate.command_check import run_command
 from fleet.gate.pytest_check import run_pytest
 from fleet.gate.ruff_check import run_ruff
 from fleet.gate.sources import edited, look
+from fleet.process.bounds import Bounds
 
 
 def run_checks(
@@ -25,6 +26,7 @@ def run_checks(
     wall_s: float,
     should_stop: Callable[[], str | None],
     only_tests: Sequence[str] | None = None,
+    bounds: Bounds | None = None,
 ) -> tuple[CheckRun, ...]:
     """One run of each, in the order given; `wall_s` is for each. `scratch` must be private, and
     new to these checks. After a stop the rest is not run."""
@@ -40,6 +42,7 @@ def run_checks(
             mark=mark,
             wall_s=wall_s,
             should_stop=should_stop,
+            bounds=replace(bounds, folders=(checkout.absolute(), place)) if bounds else None,
         )
         run = _run(checks[number], tools, bench, only_tests or ())
         after = look(checkout)
