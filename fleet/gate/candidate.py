@@ -29,6 +29,7 @@ class Candidate:
     edited_tests: tuple[str, ...] = ()
     edited: tuple[str, ...] = ()  # all files of the base that it edits or deletes
     tests: TestRule = TestRule.KEEP
+    named: tuple[str, ...] = ()  # files that its task names, and may make what it likes of
 
     @property
     def stands(self) -> bool:
@@ -63,6 +64,7 @@ def build(
         edited_tests=ruling.edited_tests,
         edited=tuple(change.path for change in diff if change.status != "A"),
         tests=task.tests,
+        named=task.paths,
     )
 
 

@@ -28,12 +28,19 @@ def judge(
     edited_tests: Collection[str],
     as_base: CheckRun | None,
     rerun: CheckRun | None,
+    named: Collection[str] = (),
     restored: tuple[str, ...] = (),
     touched: tuple[str, ...] = (),
 ) -> GateReport:
     """`edited_tests` are test files of the base that the change edits or deletes, `as_base` their
     base versions run over the merge result, `rerun` the one re-run of what newly fails."""
-    terms = Terms(rule=rule, edited=frozenset(edited_tests), as_base=as_base, rerun=rerun)
+    terms = Terms(
+        rule=rule,
+        edited=frozenset(edited_tests),
+        as_base=as_base,
+        rerun=rerun,
+        named=frozenset(named),
+    )
     parts = [_difference(run, base.run_of(run.check), terms) for run in merged.runs if run.complete]
     findings = tuple(dict.fromkeys(finding for part in parts for finding in part.findings))
     note = _unproven(merged, base, terms)

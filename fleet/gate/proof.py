@@ -197,6 +197,7 @@ def _judge(
         edited_tests=_all(candidate.edited_tests for candidate in candidates),
         as_base=as_base,
         rerun=rerun,
+        named=_all(candidate.named for candidate in candidates),
         restored=_all(candidate.restored for candidate in candidates),
         touched=_all(candidate.touched for candidate in candidates),
     )

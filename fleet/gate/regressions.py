@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from fleet.core.report import EXIT_CODE, CheckRun, Finding, TestOutcome
+from fleet.core.report import EDITED, EXIT_CODE, CheckRun, Finding, TestOutcome
 from fleet.core.task import TestRule
 
 _PASSING = (TestOutcome.PASSED, TestOutcome.XPASSED)
@@ -24,6 +24,7 @@ class Terms:
     edited: frozenset[str]
     as_base: CheckRun | None
     rerun: CheckRun | None
+    named: frozenset[str] = frozenset()  # files that tasks name: what they are is their business
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +44,14 @@ def compare_tests(run: CheckRun, base: CheckRun | None, terms: Terms) -> Differe
     before = base.tests if base else _NOTHING
     new = _new_failures(run.tests, before)
     flaky = frozenset(
-        name for name in new if "::" in name and _passed_again(name, run, base, terms.rerun)
+        name for name in new if "::" in name and _passed_again(name, run, base, terms)
     )
     findings = (
         *_failures(run, before, [name for name in new if name not in flaky]),
         *_lost(run, before, terms),
         *_as_the_base_has_them(before, terms),
-        *_of_no_test(run, base),
-        *(_tampered(terms.as_base, base) if terms.as_base else ()),
+        *_of_no_test(run, base, terms),
+        *(_tampered(terms.as_base, base, terms) if terms.as_base else ()),
     )
     failing = sum(outcome is TestOutcome.FAILED for outcome in run.tests.values())
     return Difference(findings=findings, known=failing - len(new), flaky=tuple(sorted(flaky)))
@@ -63,26 +64,28 @@ def _new_failures(
     return tuple(name for name in now if now[name] is failed and before.get(name) is not failed)
 
 
-def _passed_again(name: str, run: CheckRun, base: CheckRun | None, rerun: CheckRun | None) -> bool:
+def _passed_again(name: str, run: CheckRun, base: CheckRun | None, terms: Terms) -> bool:
+    rerun = terms.rerun
     if rerun is None or not rerun.complete or rerun.check != run.check:
         return False
-    if _tampered(rerun, base):
+    if _tampered(rerun, base, terms):
         return False
     return rerun.tests.get(name) in _PASSING
 
 
-def _of_no_test(run: CheckRun, base: CheckRun | None) -> Iterator[Finding]:
+def _of_no_test(run: CheckRun, base: CheckRun | None, terms: Terms) -> Iterator[Finding]:
     """What is wrong with the run as a whole, such as its exit code, or what was done to it."""
     known = {finding.id for finding in base.findings} if base else set()
     for finding in run.findings:
-        if finding.id not in run.tests and finding.id not in known:
+        allowed = finding.path in terms.named and not finding.id.startswith(EDITED)
+        if finding.id not in run.tests and finding.id not in known and not allowed:
             yield finding
 
 
-def _tampered(run: CheckRun, base: CheckRun | None) -> tuple[Finding, ...]:
+def _tampered(run: CheckRun, base: CheckRun | None, terms: Terms) -> tuple[Finding, ...]:
     """The same of a run of only some tests, whose exit code says nothing."""
     return tuple(
-        finding for finding in _of_no_test(run, base) if not finding.id.startswith(EXIT_CODE)
+        finding for finding in _of_no_test(run, base, terms) if not finding.id.startswith(EXIT_CODE)
     )
 
 

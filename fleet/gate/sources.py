@@ -1,4 +1,5 @@
-"""What of a checkout changed while a check ran: sources are looked at before it and after it.
+"""What of a checkout changed while a check ran: sources, and all that belongs to tests, are
+looked at before it and after it.
 
 By us, from outside, when all that the check started is gone: nothing that ran can hide it. The
 times of a file cannot be trusted (they can be set), but for the one of its inode.
@@ -17,8 +18,8 @@ from fleet.gate.checks import is_test_file
 
 SUFFIXES = (".py", ".pyi", ".toml", ".cfg", ".ini")
 CONFIGURES = frozenset({"conftest.py", "sitecustomize.py", "usercustomize.py"})
-SKIPPED = frozenset({".git", ".venv", "venv", "node_modules", ".tox", ".nox"})
-LARGEST = 2_000_000  # bytes; what is larger was written by no person
+SKIPPED = frozenset({".venv", "venv", "node_modules", ".tox", ".nox", "__pycache__"})
+LARGEST = 1_000_000  # bytes that are read; of a larger file only its size and times are known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +30,7 @@ class Source:
 
 def look(checkout: Path) -> Mapping[str, Source]:
     """The sources of a checkout, by path."""
-    return {
-        os.path.relpath(path, checkout): source
-        for path in _paths(checkout)
-        if (source := _source(path)) is not None
-    }
+    return {path: source for path in _paths(checkout) if (source := _source(checkout / path))}
 
 
 def edited(before: Mapping[str, Source], after: Mapping[str, Source]) -> tuple[str, ...]:
@@ -49,27 +46,33 @@ def edited(before: Mapping[str, Source], after: Mapping[str, Source]) -> tuple[s
 def _differs(path: str, then: Source, now: Source | None) -> bool:
     if now is None or now.digest != then.digest:
         return True
-    return now.inode != then.inode and is_test_file(path)
+    return now.inode != then.inode and path.endswith(".py") and is_test_file(path)
 
 
 def _decides(path: str) -> bool:
     name = os.path.basename(path)  # noqa: PTH119 - a name of a tree, no place
-    return name in CONFIGURES or (not name.endswith((".py", ".pyi")) and os.sep not in path)
+    return name in CONFIGURES or (name.endswith((".toml", ".cfg", ".ini")) and os.sep not in path)
 
 
 def _paths(checkout: Path) -> Iterator[str]:
     for folder, inner, names in os.walk(checkout):
         inner[:] = [name for name in inner if name not in SKIPPED]
-        yield from (os.path.join(folder, name) for name in names if name.endswith(SUFFIXES))  # noqa: PTH118
+        place = "" if folder == str(checkout) else os.path.relpath(folder, checkout) + os.sep
+        for name in names:
+            path = place + name
+            if name.endswith(SUFFIXES) or is_test_file(path):
+                yield path
 
 
-def _source(path: str) -> Source | None:
+def _source(path: Path) -> Source | None:
     try:
-        status = os.lstat(path)
-        if status.st_size > LARGEST or not stat.S_ISREG(status.st_mode):
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
             return None
-        with open(path, "rb") as file:  # noqa: PTH123 - thousands of them
-            digest = hashlib.blake2b(file.read(), digest_size=16).digest()
+        inode = (status.st_ino, status.st_ctime_ns)
+        if status.st_size > LARGEST:
+            return Source(digest=repr((status.st_size, inode)).encode(), inode=inode)
+        content = path.read_bytes()
     except OSError:
         return None
-    return Source(digest=digest, inode=(status.st_ino, status.st_ctime_ns))
+    return Source(digest=hashlib.blake2b(content, digest_size=16).digest(), inode=inode)

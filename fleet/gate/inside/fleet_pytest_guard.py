@@ -32,6 +32,7 @@ _JUDGES = (
     "pytest_runtest_logreport",
     "pytest_sessionfinish",
 )
+_METHODS = ("runtest", "setup", "teardown", "repr_failure", "ihook")
 
 
 def must_fail() -> None:
@@ -98,7 +99,7 @@ class Guard:
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, None]:
         yield
-        self._same_code(item.nodeid)
+        self._same_code(item)
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -107,6 +108,7 @@ class Guard:
         # A patch may take itself back once it has lied: look while the test has just returned.
         if call.when == "call":
             self._look(self._narrow)
+            self._same_code(item)
             self._same_tracers()
         outcome = yield
         if outcome.excinfo is not None:
@@ -148,10 +150,18 @@ class Guard:
         for name in entries.changed():
             self._notice("changed:" + name, "the code under test changes " + name)
 
-    def _same_code(self, nodeid: str) -> None:
-        function, code = self._codes.get(nodeid, (None, None))
-        if function is not None and function.__code__ is not code:
-            self._notice("replaced:" + nodeid, "the code of %s was replaced" % nodeid)
+    def _same_code(self, item: pytest.Item) -> None:
+        """Whether a test is what was collected. Plugins may wrap it."""
+        function, code = self._codes.get(item.nodeid, (None, None))
+        now = getattr(getattr(item, "_obj", None), "__func__", getattr(item, "_obj", None))
+        swapped = now is not None and function is not None and now is not function
+        methods = [vars(item)[name] for name in _METHODS if name in vars(item)]
+        if (
+            (function is not None and function.__code__ is not code)
+            or (swapped and self._ours(now))
+            or any(map(self._ours, methods))
+        ):
+            self._notice("replaced:" + item.nodeid, "something replaced %s" % item.nodeid)
 
     def _same_tracers(self) -> None:
         now = (sys.gettrace(), sys.getprofile())

@@ -123,5 +123,5 @@ def remember() -> Memory:
 
 _WORDS: List[Entry] = [
     ("builtins." + name, builtins, name, getattr(builtins, name), None)
-    for name in ("AssertionError", "isinstance", "BaseException", "Exception", "len", "getattr")
+    for name in ("AssertionError", "Exception", "BaseException")  # tests patch the others, and may
 ]
