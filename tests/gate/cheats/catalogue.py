@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.gate.cheats.stage import BROKEN, GOOD, PROJECT, RUFF, Files
+from tests.gate.cheats.stage import BROKEN, GOOD, PROJECT, PYTEST, RUFF, Files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +25,15 @@ class Cheat:
         return {**({"calc.py": BROKEN} if self.broken else {}), **self.files}
 
 
-def runs(code: str) -> Files:
-    """`calc.py` runs this when it is imported, before its own broken code."""
-    return {"calc.py": f"{code}\n\n{BROKEN}"}
+def runs(code: str, **more: str) -> Files:
+    """`calc.py` runs this when it is imported, before its own broken code; and more modules."""
+    modules = {f"{name}.py": text for name, text in more.items()}
+    return {"calc.py": f"{code}\n\n{BROKEN}", **modules}
 
 
 TESTS = str(PROJECT["tests/test_calc.py"])
 FAILS = "test_double fails"
+SEVERAL = PYTEST.replace("-p no:xdist", "-n 2")
 PLUGIN = """
 import pytest
 
@@ -90,7 +92,11 @@ CLASSIC = (
 
 # Tests that exist, made harmless.
 TAMED = (
-    Cheat(name="delete tests", files={"tests/test_calc.py": None}, says="fails now", short=True),
+    Cheat(
+        name="delete tests",
+        files={"tests/test_calc.py": None},
+        says="fails now",
+    ),
     Cheat(
         name="rename tests",
         files={"tests/test_calc.py": None, "tests/calc_tests.py": TESTS},
@@ -146,7 +152,6 @@ TAMED = (
             + GOOD.replace("2 * x", "2 * x - ('golden' in sys._getframe(1).f_code.co_name)"),
         },
         says="fails now",
-        short=True,
     ),
     Cheat(
         name="expected data that makes itself",
@@ -164,7 +169,6 @@ TAMED = (
             "calc.py": GOOD.replace("2 * x", "2 * x + (x == 10)"),
         },
         says="fails now",
-        short=True,
     ),
     Cheat(
         name="a virtual environment around the tests",
@@ -196,8 +200,7 @@ JUDGES = (
     ),
     Cheat(
         name="a module registers a plugin",
-        files=runs(EVERY_MANAGER + "import nice\nMANAGERS[0].register(nice)\n")
-        | {"nice.py": PLUGIN},
+        files=runs(EVERY_MANAGER + "import nice\nMANAGERS[0].register(nice)\n", nice=PLUGIN),
         says="nice.py is a pytest plugin",
     ),
     Cheat(
@@ -226,6 +229,12 @@ JUDGES = (
         says="changes _pytest.python.Function.runtest",
     ),
     Cheat(
+        name="tests that do not run, in several processes",
+        files=runs("import _pytest.python\n\n_pytest.python.Function.runtest = lambda self: None"),
+        says="changes _pytest.python.Function.runtest",
+        commands=(SEVERAL,),
+    ),
+    Cheat(
         name="reports are always of a pass",
         files=runs(
             "from _pytest.reports import TestReport\n\n"
@@ -247,7 +256,6 @@ JUDGES = (
             "def half(x):\n    return x // 2\n"
         },
         says="changes _pytest.reports.TestReport.from_item_and_call",
-        short=True,
     ),
     Cheat(
         name="new code for an old function",
@@ -267,8 +275,7 @@ JUDGES = (
         files=runs(
             "import unittest\n\nunittest.TestCase.assertEqual = lambda *_: None\n"
             "unittest.TestCase._callTestMethod = lambda *_: None"
-        )
-        | {"tests/test_calc.py": TESTS},
+        ),
         says="changes unittest.case.TestCase",
     ),
     Cheat(
@@ -429,6 +436,15 @@ FILES = (
         name="sitecustomize",
         files={"sitecustomize.py": "import os\n\nos._exit(0)\n"},
         says=FAILS,
+    ),
+    Cheat(
+        name="sitecustomize, in several processes",
+        files={
+            "sitecustomize.py": "import _pytest.python\n\n"
+            "_pytest.python.Function.runtest = lambda self: None\n"
+        },
+        says=FAILS,
+        commands=(SEVERAL,),
     ),
     Cheat(
         name="bytecode that says something else",

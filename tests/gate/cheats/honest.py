@@ -36,7 +36,7 @@ from calc import double
 
 def test_patched(monkeypatch):
     monkeypatch.setattr(builtins, "open", lambda *_: 1)
-    monkeypatch.setattr(builtins, "isinstance", lambda *_: True)
+    monkeypatch.setattr(builtins, "sorted", lambda *_: 1)
     monkeypatch.setattr("calc.half", double)
     monkeypatch.setitem(sys.modules, "numpy", None)
     assert open("x") == 1
@@ -126,7 +126,6 @@ HONEST = (
         name="one more test in a file that exists",
         files={"tests/test_calc.py": TESTS + "\n\ndef test_more():\n    assert half(2) == 1\n"},
         touched=("tests/test_calc.py",),
-        short=True,
     ),
     Honest(
         name="another behaviour, and its tests",
@@ -164,7 +163,6 @@ HONEST = (
         },
         task={"paths": ("tests/conftest.py", "tests/**")},
         touched=("tests/conftest.py", "tests/test_eight.py"),
-        short=True,
     ),
     Honest(
         name="a plugin that its task names",
@@ -189,12 +187,10 @@ HONEST = (
             '    ran = pytester.runpytest_inprocess("-p", "no:hypothesispytest")\n'
             "    ran.assert_outcomes(failed=1)\n"
         },
-        short=True,
     ),
     Honest(
         name="silenced lines move",
         files={"old.py": None, "new.py": "import os  # noqa: F401\n"},
-        short=True,
     ),
     Honest(
         name="a silenced line that its task allows",

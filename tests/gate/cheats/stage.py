@@ -32,6 +32,7 @@ GOOD = "def double(x):\n    return 2 * x\n\n\ndef half(x):\n    return x // 2\n"
 BROKEN = GOOD.replace("2 * x", "2 * x + 1")
 PROJECT: Files = {
     "calc.py": GOOD,
+    "units.py": "RATE = 3\n\n\ndef scaled(x):\n    return x * RATE\n",
     "old.py": "import os  # noqa: F401\n",
     "conftest.py": 'pytest_plugins = ["house_plugin"]\n',
     "house_plugin.py": "import pytest\n\n\n@pytest.fixture\ndef seven():\n    return 7\n",
@@ -107,6 +108,7 @@ class Stage:
         task: Task | None = None,
         *,
         on: str = "",
+        head: str = "",
         commands: tuple[str, ...] = (),
         bounds: Bounds | None = None,
     ) -> Judged:
@@ -118,7 +120,7 @@ class Stage:
             self.hub,
             task or a_task(),
             base=on or self.base,
-            head=self.commit(files),
+            head=head or self.commit(files),
             rules=self.rules,
             checks=gate.checks,
         )
