@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from fleet.core.report import EXIT_CODE, CheckRun, Finding, TestOutcome
 from fleet.gate.bench import Bench
 from fleet.gate.checks import NO_TESTS, TEST_FOLDERS, Check, Tools, is_test_module
 from fleet.gate.pytest_report import Report, read_report
+from fleet.gate.tape import Tape
 from fleet.process.supervise import End, Ended
 
 LAUNCHER = Path(__file__).with_name("pytest_main.py")
@@ -33,11 +35,15 @@ def run_pytest(check: Check, tools: Tools, bench: Bench, *, only: Sequence[str] 
     A file of `only` that holds no tests itself stands for those it may concern: conftest.py for
     its folder's, helpers and data for all of their test folder; if they are in none, for all.
     """
-    nonce, lines, spec = secrets.token_hex(16), bench.scratch / "report", bench.scratch / "spec"
+    nonce, tape, spec = (
+        secrets.token_hex(16),
+        Tape(bench.scratch / "report"),
+        bench.scratch / "spec",
+    )
     instructions = {
         "secret": nonce,
         "inside": str(LAUNCHER.with_name("inside")),
-        "report": str(lines),
+        "report": str(tape.path),
         "checkout": str(bench.checkout),
         "top": str(tools.top or ""),
         "args": _arguments(check, bench),
@@ -46,8 +52,9 @@ def run_pytest(check: Check, tools: Tools, bench: Bench, *, only: Sequence[str] 
     spec.write_text(json.dumps(instructions), encoding="utf-8")
     # A planted .pyc that claims to need no check against its source would win over it.
     options = ("-I", "--check-hash-based-pycs", "always")
-    ended = bench.run((str(tools.python), *options, str(LAUNCHER), str(spec)))
-    report = read_report(lines, nonce)
+    with tape:
+        ended = _listening(bench, tape).run((str(tools.python), *options, str(LAUNCHER), str(spec)))
+        report = read_report(tape.text(), nonce)
     note = _shortfall(ended, report)
     passed = ended.code == 0 and TestOutcome.FAILED not in report.tests.values()
     return CheckRun(
@@ -59,6 +66,14 @@ def run_pytest(check: Check, tools: Tools, bench: Bench, *, only: Sequence[str] 
         findings=() if note else tuple(_findings(check, report, ended, bench)),
         seconds=ended.seconds,
     )
+
+
+def _listening(bench: Bench, tape: Tape) -> Bench:
+    def should_stop() -> str | None:
+        tape.pull()
+        return bench.should_stop()
+
+    return replace(bench, should_stop=should_stop)
 
 
 def _arguments(check: Check, bench: Bench) -> list[str]:

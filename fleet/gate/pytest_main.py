@@ -13,6 +13,7 @@ to forge the report, and goes about it well, can.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -44,17 +45,20 @@ NO_PYTEST = 3
 
 
 class Report:
-    """The report's file. Lines go out whole and at once: a crash loses none."""
+    """The way to whom we report. Lines go out at once: a crash loses none, and none comes back."""
 
     def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._fd = os.open(path, os.O_WRONLY)
+        os.unlink(path)
         self._pid = os.getpid()
 
     def write(self, kind: str, **values: object) -> None:
         # A test may fork, and its child may come back through pytest: only we report.
         if os.getpid() == self._pid:
             values["is"] = kind
-            os.write(self._fd, json.dumps(values).encode() + b"\n")
+            line = json.dumps(values).encode() + b"\n"
+            while line:
+                line = line[os.write(self._fd, line) :]
 
 
 class Reporter:
@@ -141,11 +145,16 @@ class Reporter:
             "line": line,
         }
         self._unwritten.add(report.nodeid)
+        if outcome == "failed":
+            self._write(report.nodeid)  # before anything else of its test runs
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         if nodeid in self._unwritten:
-            self._unwritten.discard(nodeid)
-            self._report.write("test", id=nodeid, **self._tests[nodeid])
+            self._write(nodeid)
+
+    def _write(self, nodeid: str) -> None:
+        self._unwritten.discard(nodeid)
+        self._report.write("test", id=nodeid, **self._tests[nodeid])
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         self._report.write("interrupted", why=_last_of(str(excinfo.value) or excinfo.typename))
@@ -156,7 +165,7 @@ class Reporter:
     @hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         for nodeid in sorted(self._unwritten):
-            self._report.write("test", id=nodeid, **self._tests[nodeid])
+            self._write(nodeid)
         never = sorted(self._selected.difference(self._tests))
         self._report.write(
             "selected", deselected=self._deselected, never=len(never), first=never[:1]
@@ -244,6 +253,7 @@ def main(spec: Dict[str, Any]) -> int:
         report.write("interrupted", why=repr(error))
         raise
     finished = reporter.session_finished
+    atexit._run_exitfuncs()  # theirs: nothing may follow the end
     nonce = os.read(spec["nonce"], NONCE_BYTES).decode()
     report.write("end", nonce=nonce, status=status, finished=finished)
     return status
@@ -266,4 +276,7 @@ def _read_spec() -> Dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(_read_spec()))
+    status = main(_read_spec())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

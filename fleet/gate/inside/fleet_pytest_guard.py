@@ -32,6 +32,7 @@ _JUDGES = (
     "pytest_runtest_logreport",
     "pytest_sessionfinish",
 )
+_TEST_FOLDERS = frozenset({"tests", "test"})
 _METHODS = ("runtest", "setup", "teardown", "repr_failure", "ihook")
 
 
@@ -56,7 +57,8 @@ class Guard:
         self._tell = tell
         self._before = BEFORE
         self._narrow = self._before.narrow()
-        self._codes: Dict[str, Tuple[types.FunctionType, types.CodeType]] = {}
+        self._codes: Dict[str, Tuple[types.FunctionType, types.CodeType, type]] = {}
+        self._tests: Any = None
         self._hooks: Dict[str, List[Any]] = {}
         self._finders = list(sys.meta_path)
         self._tracers = (sys.gettrace(), sys.getprofile())
@@ -92,7 +94,10 @@ class Guard:
         for item in session.items:
             function = getattr(item, "function", None)
             if isinstance(function, types.FunctionType):
-                self._codes[item.nodeid] = (function, function.__code__)
+                self._codes[item.nodeid] = (function, function.__code__, type(item))
+        self._tests = memory.remember_of(
+            [module for module in list(sys.modules.values()) if self._is_of_tests(module)]
+        )
         self._hooks = {name: self._hooked(name) for name in _JUDGES}
         self._look(self._narrow)
 
@@ -126,6 +131,8 @@ class Guard:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self._look(self._before)
+        if self._tests is not None:
+            self._look(self._tests)
         self._same_hooks()
         self._same_finders()
         worker = getattr(self._config, "workeroutput", None)
@@ -152,12 +159,13 @@ class Guard:
 
     def _same_code(self, item: pytest.Item) -> None:
         """Whether a test is what was collected. Plugins may wrap it."""
-        function, code = self._codes.get(item.nodeid, (None, None))
+        function, code, kind = self._codes.get(item.nodeid, (None, None, type(item)))
         now = getattr(getattr(item, "_obj", None), "__func__", getattr(item, "_obj", None))
         swapped = now is not None and function is not None and now is not function
         methods = [vars(item)[name] for name in _METHODS if name in vars(item)]
         if (
-            (function is not None and function.__code__ is not code)
+            type(item) is not kind
+            or (function is not None and function.__code__ is not code)
             or (swapped and self._ours(now))
             or any(map(self._ours, methods))
         ):
@@ -197,6 +205,12 @@ class Guard:
         file = _file(thing)
         place = self._within(file)
         return bool(place) or not os.path.isfile(file)
+
+    def _is_of_tests(self, module: object) -> bool:
+        place = self._within(getattr(module, "__file__", None) or "")
+        folders, _, name = place.rpartition(os.sep)
+        named = name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
+        return bool(place) and (named or not _TEST_FOLDERS.isdisjoint(folders.split(os.sep)))
 
     def _within(self, file: str) -> str:
         try:

@@ -107,9 +107,13 @@ def _modules() -> Iterator[types.ModuleType]:
 def remember() -> Memory:
     for name in ("unittest.case", *("_pytest." + name for name in default_plugins)):
         importlib.import_module(name)
+    return remember_of(list(_modules()))
+
+
+def remember_of(modules: List[types.ModuleType]) -> Memory:
     entries: List[Entry] = []
     owners: List[Tuple[str, Any, int]] = []
-    for module in _modules():
+    for module in modules:
         found = list(_entries(module.__name__, module, True))
         entries += found
         owners.append((module.__name__, module, len(vars(module))))
