@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fleet.core.task import SuppressionRule, Task, TestRule
-from fleet.gate.checks import Check
+from fleet.gate.checks import Check, is_test_file
 from fleet.gate.policy import SYMLINK, Rules, Ruling, rule
 from fleet.gate.shadows import implied, shadowing
 from fleet.gate.suppressions import added
@@ -27,6 +27,7 @@ class Candidate:
     restored: tuple[str, ...] = ()
     touched: tuple[str, ...] = ()
     edited_tests: tuple[str, ...] = ()
+    new_tests: tuple[str, ...] = ()
     edited: tuple[str, ...] = ()  # all files of the base that it edits or deletes
     tests: TestRule = TestRule.KEEP
     named: tuple[str, ...] = ()  # files that its task names, and may make what it likes of
@@ -62,6 +63,7 @@ def build(
         restored=ruling.restore,
         touched=ruling.touched,
         edited_tests=ruling.edited_tests,
+        new_tests=tuple(c.path for c in diff if c.status == "A" and is_test_file(c.path)),
         edited=tuple(change.path for change in diff if change.status != "A"),
         tests=task.tests,
         named=task.paths,
@@ -89,9 +91,11 @@ def _judge(
         base_paths=base_paths,
     )
     new = [c.path for c in diff if c.status == "A" and c.path not in task.paths]
+    gone = {c.path for c in diff if c.status == "D"}
+    left = [path for path in base_paths if path not in gone]
     shadows = [
         f"{path} would take the place of another module of that name"
-        for path in shadowing(new, base_paths, rules.installed)
+        for path in shadowing(new, left, rules.installed)
         if path not in ruling.restore
     ]
     return replace(ruling, refusals=(*ruling.refusals, *shadows))

@@ -137,7 +137,10 @@ class Gate:
         ]
         if check is None or not guarded:
             return None
-        tree = overlay(self.room.hub, candidates[-1].tree, candidates[0].base_tree, guarded)
+        # What the change adds to the tests goes too: it may come before what it replaces.
+        added = [path for candidate in candidates for path in candidate.new_tests]
+        away = tuple(dict.fromkeys((*guarded, *added)))
+        tree = overlay(self.room.hub, candidates[-1].tree, candidates[0].base_tree, away)
         with self.room.open(tree, by) as checkout:
             there = [path for path in dict.fromkeys(guarded) if checkout.has(path)]
             if not there:

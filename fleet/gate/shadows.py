@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from fleet.gate.checks import TEST_FOLDERS, Check, Kind, Tools
+from fleet.gate.checks import TEST_FOLDERS, Check, Kind, Tools, is_test_module
 
 # What is first on `sys.path` when tests run. A module anywhere else is part of a package.
 _FIRST = frozenset({"src", *TEST_FOLDERS})
@@ -77,22 +77,43 @@ def reserved(tools: Tools) -> frozenset[str]:
 
 
 def shadowing(
-    added: Iterable[str], base_paths: Iterable[str], installed: frozenset[str]
+    added: Iterable[str], base_paths: Collection[str], installed: frozenset[str]
 ) -> Sequence[str]:
-    """Of the paths that a change adds, those of modules which take the name of another one."""
+    """Of the paths that a change adds, those of modules which take the name of another one: of the
+    standard library, of an installed one, or of the base's in another place."""
+    added = list(added)
     taken = {*sys.stdlib_module_names, *_ALWAYS, *installed}
-    own = {name for path in base_paths if (name := _top(path))}
-    return [path for path in added if (name := _top(path)) in taken and name not in own]
+    folders = _on_path((*base_paths, *added))
+    own: dict[str, set[str]] = {}
+    for path in base_paths:
+        for name, place in _importable(path, folders):
+            own.setdefault(name, set()).add(place)
+    return [
+        path
+        for path in added
+        if any(
+            place not in own[name] if name in own else name in taken
+            for name, place in _importable(path, folders)
+        )
+    ]
 
 
-def _top(path: str) -> str:
-    """The module at the top that a file makes importable, or is part of."""
-    parts = PurePosixPath(path).parts
-    if len(parts) > 1 and parts[0] in _FIRST:
-        parts = parts[1:]
-    if not parts[-1].endswith(_MODULES):
-        return ""
-    return _module(parts[0])
+def _on_path(paths: Iterable[str]) -> frozenset[str]:
+    """The folders that tests may import from: the top, src, and wherever pytest finds tests."""
+    tests = (str(PurePosixPath(path).parent) for path in paths if is_test_module(path))
+    return frozenset({".", *_FIRST, *tests})
+
+
+def _importable(path: str, folders: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """The names by which a file can be imported, and where each of them leads."""
+    place = PurePosixPath(path)
+    if not place.name.endswith(_MODULES) or is_test_module(path) or place.name == "conftest.py":
+        return
+    if place.name == "__init__.py":
+        if str(place.parent.parent) in folders and place.parent.name not in _FIRST:
+            yield place.parent.name, str(place.parent)
+    elif str(place.parent) in folders:
+        yield _module(place.name), f"{place.parent}/{_module(place.name)}.py"
 
 
 def _module(name: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import types
-from typing import Any, Callable, Dict, Generator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Generator, List, Optional, Set, Tuple
 
 import fleet_pytest_memory as memory
 import pytest
@@ -58,7 +58,8 @@ class Guard:
         self._before = BEFORE
         self._narrow = self._before.narrow()
         self._codes: Dict[str, Tuple[types.FunctionType, types.CodeType, type]] = {}
-        self._tests: Any = None
+        self._tests = memory.Memory([], [])
+        self._known: Set[str] = set()  # modules of tests that are remembered
         self._hooks: Dict[str, List[Any]] = {}
         self._finders = list(sys.meta_path)
         self._tracers = (sys.gettrace(), sys.getprofile())
@@ -89,17 +90,22 @@ class Guard:
             items.extend(_canaries(session))
             self._canaries = [item.nodeid for item in items if item.nodeid.startswith(CANARY)]
 
+    def pytest_collectreport(self) -> None:
+        """A file was imported: from now on it stays as it is."""
+        new = [name for name in list(sys.modules) if name not in self._known]
+        self._known.update(new)
+        modules = [sys.modules[name] for name in new]
+        self._tests.add(memory.remember_of([one for one in modules if self._is_of_tests(one)]))
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
             function = getattr(item, "function", None)
             if isinstance(function, types.FunctionType):
                 self._codes[item.nodeid] = (function, function.__code__, type(item))
-        self._tests = memory.remember_of(
-            [module for module in list(sys.modules.values()) if self._is_of_tests(module)]
-        )
         self._hooks = {name: self._hooked(name) for name in _JUDGES}
         self._look(self._narrow)
+        self._same_product()
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, None]:
@@ -131,8 +137,8 @@ class Guard:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self._look(self._before)
-        if self._tests is not None:
-            self._look(self._tests)
+        self._look(self._tests)
+        self._same_product()
         self._same_hooks()
         self._same_finders()
         worker = getattr(self._config, "workeroutput", None)
@@ -171,6 +177,17 @@ class Guard:
         ):
             self._notice("replaced:" + item.nodeid, "something replaced %s" % item.nodeid)
 
+    def _same_product(self) -> None:
+        """Whether what is tested holds something that its tests have put there."""
+        for module in list(sys.modules.values()):
+            place = self._within(getattr(module, "__file__", None) or "")
+            if not place or self._is_of_tests(module):
+                continue
+            for name, value in list(vars(module).items()):
+                if isinstance(value, types.FunctionType) and self._is_test(_file(value)):
+                    where = "%s.%s" % (module.__name__, name)
+                    self._notice("patched:" + where, "tests have replaced " + where)
+
     def _same_tracers(self) -> None:
         now = (sys.gettrace(), sys.getprofile())
         for tracer in now:
@@ -207,7 +224,10 @@ class Guard:
         return bool(place) or not os.path.isfile(file)
 
     def _is_of_tests(self, module: object) -> bool:
-        place = self._within(getattr(module, "__file__", None) or "")
+        return self._is_test(getattr(module, "__file__", None) or "")
+
+    def _is_test(self, file: str) -> bool:
+        place = self._within(file)
         folders, _, name = place.rpartition(os.sep)
         named = name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
         return bool(place) and (named or not _TEST_FOLDERS.isdisjoint(folders.split(os.sep)))

@@ -31,7 +31,7 @@ _NEAR = (
     "__main__.Report",
 )
 _MORE = (
-    *("_pytest", "pluggy", "pytest", "unittest", "builtins"),
+    *("_pytest", "pluggy", "pytest", "unittest", "builtins", "json"),
     *("fleet_pytest_guard", "fleet_pytest_memory", "__main__"),
 )
 
@@ -48,6 +48,10 @@ class Memory:
             [entry for entry in self._entries if entry[0].startswith(_NEAR)] + _WORDS,
             [owner for owner in self._owners if owner[0].startswith(_NEAR)],
         )
+
+    def add(self, more: Memory) -> None:
+        self._entries += more._entries
+        self._owners += more._owners
 
     def changed(self) -> Iterator[str]:
         """The names of what is no longer what it was, or is new and can be called."""

@@ -466,6 +466,73 @@ FILES = (
         says="would take the place",
     ),
     Cheat(
+        name="a package before a helper of tests",
+        files={
+            "tests/support/__init__.py": "def same(a, b):\n    pass\n",
+            "calc.py": GOOD.replace("2 * x", "2 * x + (x == 3)"),
+        },
+        says="tests/support/__init__.py would take the place",
+    ),
+    Cheat(
+        name="a package instead of a helper of tests",
+        files={
+            "tests/support.py": None,
+            "tests/support/__init__.py": "def same(a, b):\n    pass\n",
+            "calc.py": GOOD.replace("2 * x", "2 * x + (x == 3)"),
+        },
+        says="fails now",
+    ),
+    Cheat(
+        name="a helper of the same name is imported first",
+        files={
+            "support.py": "def same(a, b):\n    pass\n",
+            "test_a.py": "import support\n\n\ndef test_a():\n    assert support\n",
+            "calc.py": GOOD.replace("2 * x", "2 * x + (x == 3)"),
+        },
+        says="support.py would take the place",
+    ),
+    Cheat(
+        name="what is tested is another module",
+        files={"tests/calc.py": GOOD},
+        says="tests/calc.py would take the place",
+    ),
+    Cheat(
+        name="new tests mend what others test",
+        files={
+            "test_a.py": "import calc\n\n\ndef double(x):\n    return 2 * x\n\n\n"
+            "calc.double = double\n\n\ndef test_a():\n    assert calc.double(1) == 2\n"
+        },
+        says="tests have replaced calc.double",
+        short=True,
+    ),
+    Cheat(
+        name="new tests tame the helpers of others",
+        files={
+            "tests/test_z.py": "import test_calc\n\n"
+            "test_calc.same = lambda *_: None\n\n\ndef test_z():\n    pass\n",
+            "calc.py": GOOD.replace("2 * x", "2 * x + (x == 3)"),
+        },
+        says="changes test_calc.same",
+    ),
+    Cheat(
+        name="the guard is gagged",
+        files=runs(
+            "import fleet_pytest_guard as guard\nimport _pytest.python\n\n"
+            "guard.Guard._notice = lambda *_: None\n"
+            "_pytest.python.Function.runtest = lambda self: None"
+        ),
+        says="gags fleet's guard",
+    ),
+    Cheat(
+        name="who writes the report is another",
+        files=runs(
+            "import json\nimport os\n\nwrite, dumps = os.write, json.dumps\n"
+            "os.write = lambda fd, data: write(fd, data.replace(b'failed', b'passed'))\n"
+            "json.dumps = lambda value, **more: dumps(value, **more).replace('failed', 'passed')"
+        ),
+        says="fails",
+    ),
+    Cheat(
         name="another make file goes first",
         files={"GNUmakefile": "check:\n\t@true\n"},
         says="exit code 2",
