@@ -303,7 +303,7 @@ JUDGES = (
                 "        if isinstance(one, Function) and 'double' in one.name:\n"
                 "            one.runtest = lambda: None\n"
                 "    return x // 2",
-            ).replace("2 * x + 1", "2 * x + (x < 4)"),
+            ),
         },
         says="something replaced",
     ),
@@ -318,7 +318,7 @@ JUDGES = (
                 "    if tests:\n"
                 "        tests.test_double.__code__ = (lambda: None).__code__\n"
                 "    return x // 2",
-            ).replace("2 * x + 1", "2 * x + (sys._getframe(1).f_code.co_name == 'test_double')"),
+            ).replace("(x < 5)", "(sys._getframe(1).f_code.co_name == 'test_double')"),
         },
         says="something replaced tests/test_calc.py::test_double",
         short=True,
@@ -521,7 +521,7 @@ FILES = (
             "guard.Guard._notice = lambda *_: None\n"
             "_pytest.python.Function.runtest = lambda self: None"
         ),
-        says="gags fleet's guard",
+        says="changes what looks after tests",
     ),
     Cheat(
         name="who writes the report is another",
