@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fleet import config as configuration
-from fleet.config import Config, Network, SandboxMode
+from fleet.config import Config, Network, SandboxMode, Suppressions
 from fleet.core.errors import ConfigError, FleetError
 from fleet.core.policy import Backoff
 from fleet.core.profile import Profile
@@ -24,6 +24,8 @@ from fleet.gate.cleanroom import Caller, CleanRoom
 from fleet.gate.environment import Environments, tools_in
 from fleet.gate.policy import Rules
 from fleet.gate.proof import Gate, checks_of
+from fleet.gate.shadows import reserved
+from fleet.process.bounds import MB, Bounds
 from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox, climb
 from fleet.process.sandbox.view import Allowed, Rung, shown
 from fleet.repo import merge, trailers
@@ -116,6 +118,12 @@ class Fleet:
             sandbox=self.sandbox,
             timeout_s=settings.timeout_s,
             slots=settings.slots,
+            bounds=Bounds(
+                processes=settings.max_processes,
+                memory_bytes=settings.max_memory_mb * MB,
+                disk_bytes=settings.max_disk_mb * MB,
+                free_bytes=settings.min_free_mb * MB,
+            ),
         )
         return Gate(
             room=room,
@@ -130,7 +138,9 @@ class Fleet:
         return Rules(
             protected=settings.protected,
             restore=settings.on_protected == "restore",
-            max_file_bytes=settings.max_file_mb * 1_000_000,
+            max_file_bytes=settings.max_file_mb * MB,
+            may_silence=settings.suppressions is Suppressions.ALLOW,
+            installed=reserved(self.tools),
         )
 
     def profile_for(self, task: Task) -> Profile:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.config import Config, LogFormat, OnProtected, load
+from fleet.config import Config, LogFormat, OnProtected, Suppressions, load
 from fleet.core.errors import ConfigError
 from fleet.core.globs import matches
 
@@ -36,6 +36,11 @@ retries = 0
 protected = ["x/**"]
 on_protected = "refuse"
 max_file_mb = 5
+suppressions = "allow"
+max_processes = 50
+max_memory_mb = 2000
+max_disk_mb = 300
+min_free_mb = 0
 slots = 3
 
 [landing]
@@ -68,6 +73,9 @@ def test_without_a_file_there_are_defaults(tmp_path: Path) -> None:
     assert gate.commands == ("pytest", "ruff check .")
     assert (gate.timeout_s, gate.retries, gate.max_file_mb) == (600, 2, 100)
     assert gate.on_protected is OnProtected.RESTORE
+    assert gate.suppressions is Suppressions.REFUSE
+    assert (gate.max_processes, gate.max_disk_mb, gate.min_free_mb) == (1000, 10_000, 200)
+    assert gate.max_memory_mb >= 256
     assert gate.slots == max(1, len(os.sched_getaffinity(0)) // 2)
     assert config.landing.batch == 5
     assert config.env.path == "/bin"
@@ -90,6 +98,9 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
     )
     assert (gate.retries, gate.protected, gate.max_file_mb, gate.slots) == (0, ("x/**",), 5, 3)
     assert gate.on_protected is OnProtected.REFUSE
+    assert gate.suppressions is Suppressions.ALLOW
+    assert (gate.max_processes, gate.max_memory_mb) == (50, 2000)
+    assert (gate.max_disk_mb, gate.min_free_mb) == (300, 0)
     assert config.landing.batch == 1
 
 
@@ -254,6 +265,14 @@ def test_only_a_plain_file_is_read(tmp_path: Path) -> None:
         ".claude/settings.json",
         ".mcp.json",
         ".codex/config.toml",
+        "mypy.ini",
+        ".coveragerc",
+        "pytest.toml",
+        "sitecustomize.py",
+        "tests/pyvenv.cfg",
+        "x.egg-info/entry_points.txt",
+        "pkg/__pycache__/m.cpython-311.pyc",
+        ".mypy_cache/3.11/cache.db",
     ],
 )
 def test_what_decides_about_work_is_protected(tmp_path: Path, path: str) -> None:

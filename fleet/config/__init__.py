@@ -21,6 +21,7 @@ from fleet.config.sections import (
     LandingConfig,
     LoopsConfig,
     OnProtected,
+    Suppressions,
     WorkspaceConfig,
 )
 from fleet.config.upstreams import UpstreamConfig
@@ -45,6 +46,7 @@ __all__ = [
     "ProxyConfig",
     "SandboxConfig",
     "SandboxMode",
+    "Suppressions",
     "UpstreamConfig",
     "UpstreamKind",
     "WorkspaceConfig",

@@ -51,7 +51,9 @@ def load(top: Path, environ: Mapping[str, str], *, force: bool = False) -> Confi
         fleet=FleetConfig.read(tables["fleet"], force=force),
         workspace=WorkspaceConfig.read(tables["workspace"], top=top, home=home),
         sandbox=SandboxConfig.read_from(tables["sandbox"], home=home),
-        gate=GateConfig.read(tables["gate"], cores=len(os.sched_getaffinity(0))),
+        gate=GateConfig.read(
+            tables["gate"], cores=len(os.sched_getaffinity(0)), memory_mb=_memory_mb()
+        ),
         landing=LandingConfig.read(tables["landing"]),
         proxy=ProxyConfig.read(tables["proxy"], document, environ=environ, top=top),
         budget=BudgetConfig.read(tables["budget"]),
@@ -86,3 +88,13 @@ def _overrides(section: str, environ: Mapping[str, str]) -> dict[str, tuple[str,
         for name, value in environ.items()
         if name.startswith(prefix) and value
     }
+
+
+def _memory_mb() -> int:
+    """Of this machine, or of the container it looks like."""
+    own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        most = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such thing, or "max"
+        most = own
+    return min(own, most) // 1_000_000

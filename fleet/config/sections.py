@@ -20,11 +20,37 @@ PROTECTED = (
     "**/conftest.py",
     "**/pytest.ini",
     "**/.pytest.ini",
+    "**/pytest.toml",
+    "**/.pytest.toml",
     "**/tox.ini",
+    "**/tox.toml",
     "**/setup.cfg",
     "**/pyproject.toml",
     "**/ruff.toml",
     "**/.ruff.toml",
+    "**/mypy.ini",
+    "**/.mypy.ini",
+    "**/pyrightconfig.json",
+    "**/.flake8",
+    "**/.pylintrc",
+    "**/pylintrc",
+    "**/.coveragerc",
+    "**/.bandit",
+    "**/uv.toml",
+    # What Python runs or reads before anything else, and what tools keep for the next time.
+    "**/sitecustomize.py",
+    "**/usercustomize.py",
+    "**/pyvenv.cfg",
+    "**/*.pth",
+    "**/*.egg-info/**",
+    "**/*.dist-info/**",
+    "**/*.egg-link",
+    "**/__pycache__/**",
+    "**/*.pyc",
+    "**/.pytest_cache/**",
+    "**/.mypy_cache/**",
+    "**/.ruff_cache/**",
+    "**/.hypothesis/**",
     ".github/**",
     "fleet.toml",
     "tasks/**",
@@ -40,6 +66,13 @@ class OnProtected(StrEnum):
 
     RESTORE = "restore"  # it is taken back, and the rest goes on
     REFUSE = "refuse"  # it fails the attempt
+
+
+class Suppressions(StrEnum):
+    """What becomes of a change that adds comments which silence checks."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +149,16 @@ class GateConfig:
     retries: int  # how often a gate that could not run is tried again
     protected: tuple[str, ...]  # globs
     on_protected: OnProtected
+    suppressions: Suppressions
     max_file_mb: int
+    max_processes: int  # of one command
+    max_memory_mb: int  # of all its processes together
+    max_disk_mb: int  # by which its folders may grow
+    min_free_mb: int  # of the disk: with less, it is ended
     slots: int  # gates that may run at once; at least 1
 
     @classmethod
-    def read(cls, table: Table, *, cores: int) -> GateConfig:
+    def read(cls, table: Table, *, cores: int, memory_mb: int) -> GateConfig:
         return cls(
             commands=table.commands("commands", ("pytest", "ruff check .")),
             python=table.text("python"),
@@ -128,7 +166,12 @@ class GateConfig:
             retries=table.integer("retries", 2, high=10),
             protected=table.texts("protected", PROTECTED, wrong=wrong_glob),
             on_protected=table.choice("on_protected", OnProtected.RESTORE),
+            suppressions=table.choice("suppressions", Suppressions.REFUSE),
             max_file_mb=table.integer("max_file_mb", 100, low=1, high=10_000),
+            max_processes=table.integer("max_processes", 1_000, low=1, high=1_000_000),
+            max_memory_mb=table.integer("max_memory_mb", 0) or max(256, memory_mb * 3 // 4),
+            max_disk_mb=table.integer("max_disk_mb", 10_000, low=1),
+            min_free_mb=table.integer("min_free_mb", 200),
             slots=table.integer("slots", 0, high=256) or max(1, cores // 2),
         )
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 ON_BASE = "cannot run on the base itself"
+EXIT_CODE = "exit code"  # begins the id of a finding: it failed, though no test did
+EDITED = "edited:"  # begins the id of a finding: a file that was changed while a check ran
 
 
 class Verdict(StrEnum):

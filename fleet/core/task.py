@@ -67,6 +67,13 @@ class TestRule(StrEnum):
     MAY_CHANGE = "may-change"
 
 
+class SuppressionRule(StrEnum):
+    """Whether a task may add comments that silence checks, such as `# noqa`."""
+
+    KEEP = "keep"
+    MAY_ADD = "may-add"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One `[[tasks]]` entry. Values only: whether it may run is `policy`'s question."""
@@ -85,6 +92,7 @@ class Task:
     gate: tuple[str, ...] = ()  # commands besides the fleet's own
     labels: tuple[str, ...] = ()
     tests: TestRule = TestRule.KEEP
+    suppressions: SuppressionRule = SuppressionRule.KEEP
     status: TaskState = TaskState.PENDING  # only `completed` and `failed` in a file are honoured
     failure_reason: str = ""
     source: str = ""  # "tasks/api.toml:12"
@@ -109,6 +117,8 @@ class Task:
                 data[name] = tuple(data[name])
         if "tests" in data:
             data["tests"] = TestRule(data["tests"])
+        if "suppressions" in data:
+            data["suppressions"] = SuppressionRule(data["suppressions"])
         if "status" in data:
             data["status"] = TaskState(data["status"])
         return cls(**data)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleet.process.bounds import Bounds
 from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox
 from fleet.process.sandbox.view import View, shown
 from fleet.process.supervise import Ended, supervise
@@ -25,6 +26,7 @@ class Bench:
     wall_s: float
     should_stop: Callable[[], str | None]
     sandbox: Sandbox = NO_WALLS
+    bounds: Bounds | None = None
 
     def run(
         self,
@@ -47,6 +49,7 @@ class Bench:
             wall_s=self.wall_s,
             stall_s=None,
             should_stop=self.should_stop,
+            bounds=self.bounds,
         )
 
     def _view(self, shows: Sequence[Path]) -> View:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fleet.core.task import Task, TestRule
-from fleet.gate.checks import Check
+from fleet.core.task import SuppressionRule, Task, TestRule
+from fleet.gate.checks import Check, is_test_file
 from fleet.gate.policy import SYMLINK, Rules, Ruling, rule
+from fleet.gate.shadows import implied, shadowing
+from fleet.gate.suppressions import added
 from fleet.repo.hub import Hub
 from fleet.repo.merge import Change, changes, merge, overlay
 
@@ -24,7 +27,10 @@ class Candidate:
     restored: tuple[str, ...] = ()
     touched: tuple[str, ...] = ()
     edited_tests: tuple[str, ...] = ()
+    new_tests: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()  # all files of the base that it edits or deletes
     tests: TestRule = TestRule.KEEP
+    named: tuple[str, ...] = ()  # files that its task names, and may make what it likes of
 
     @property
     def stands(self) -> bool:
@@ -41,11 +47,12 @@ def build(
         return Candidate(base=base, base_tree=base_tree, conflicts=merged.conflicts)
     if merged.tree == base_tree:
         return Candidate(base=base, base_tree=base_tree, refusal="it changes nothing")
-    ruling = _judge(hub, task, base_tree, merged.tree, rules, checks)
+    diff = changes(hub, base_tree, merged.tree)
+    ruling = _judge(hub, task, base_tree, merged.tree, diff, rules, checks)
     tree = merged.tree
     if ruling.restore and not ruling.refusals:
         tree = overlay(hub, tree, base_tree, ruling.restore)
-    refusal = "; ".join(ruling.refusals)
+    refusal = "; ".join(ruling.refusals) or _silences(hub, task, base_tree, tree, diff, rules)
     if not refusal and tree == base_tree:
         refusal = f"it changes nothing but protected files: {', '.join(ruling.restore[:5])}"
     return Candidate(
@@ -56,25 +63,69 @@ def build(
         restored=ruling.restore,
         touched=ruling.touched,
         edited_tests=ruling.edited_tests,
+        new_tests=tuple(c.path for c in diff if c.status == "A" and is_test_file(c.path)),
+        edited=tuple(change.path for change in diff if change.status != "A"),
         tests=task.tests,
+        named=task.paths,
     )
 
 
 def _judge(
-    hub: Hub, task: Task, base_tree: str, tree: str, rules: Rules, checks: Sequence[Check]
+    hub: Hub,
+    task: Task,
+    base_tree: str,
+    tree: str,
+    diff: Sequence[Change],
+    rules: Rules,
+    checks: Sequence[Check],
 ) -> Ruling:
-    diff = changes(hub, base_tree, tree)
-    added = any(change.status == "A" for change in diff)
+    grows = any(change.status == "A" for change in diff)
     words = {word for check in checks for word in check.argv}
-    base_paths = hub.list_files(base_tree) if added or words else ()
-    return rule(
+    base_paths = hub.list_files(base_tree) if grows or words else ()
+    ruling = rule(
         diff,
         task,
         rules,
         links=_links(hub, tree, diff),
-        commands_use=words.intersection(base_paths),
+        commands_use=words.intersection(base_paths) | implied(checks),
         base_paths=base_paths,
     )
+    new = [c.path for c in diff if c.status == "A" and c.path not in task.paths]
+    gone = {c.path for c in diff if c.status == "D"}
+    left = [path for path in base_paths if path not in gone]
+    shadows = [
+        f"{path} would take the place of another module of that name"
+        for path in shadowing(new, left, rules.installed)
+        if path not in ruling.restore
+    ]
+    return replace(ruling, refusals=(*ruling.refusals, *shadows))
+
+
+def _silences(
+    hub: Hub, task: Task, base_tree: str, tree: str, diff: Sequence[Change], rules: Rules
+) -> str:
+    if rules.may_silence or task.suppressions is SuppressionRule.MAY_ADD:
+        return ""
+    paths = [c.path for c in diff if c.path.endswith((".py", ".pyi")) and c.mode != SYMLINK]
+    return added(_texts(hub, base_tree, paths), _texts(hub, tree, paths))
+
+
+def _texts(hub: Hub, tree: str, paths: Sequence[str]) -> dict[str, str]:
+    """The files of a tree, of those that it has, read by one process."""
+    names = [path for path in paths if "\n" not in path]
+    if not names:
+        return {}
+    asked = b"".join(os.fsencode(f"{tree}:{path}\n") for path in names)
+    out = hub.git.run("cat-file", "--batch", stdin=asked).out
+    texts, at = {}, 0
+    for path in names:
+        head, _, _ = out[at:].partition(b"\n")
+        at += len(head) + 1
+        if not head.endswith(b" missing"):
+            size = int(head.split(b" ")[-1])
+            texts[path] = out[at : at + size].decode("utf-8", "replace")
+            at += size + 1
+    return texts
 
 
 def _links(hub: Hub, tree: str, diff: Sequence[Change]) -> dict[str, str]:

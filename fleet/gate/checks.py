@@ -20,8 +20,11 @@ from pathlib import Path, PurePosixPath
 from fleet.core.errors import FleetError
 from fleet.process.command import run
 
-GATE_VERSION = 1  # raise it when the same tree may be reported differently
+GATE_VERSION = 2  # raise it when the same tree may be reported differently
 NO_TESTS = "it found no tests"  # the note of the one incomplete run that a base may have
+
+TEST_FOLDERS = frozenset({"tests", "test"})
+DATA_FOLDERS = frozenset({"testdata", "snapshots", "__snapshots__", "golden", "cassettes"})
 
 _SHELL = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1"})
 
@@ -74,13 +77,11 @@ def parse(command: str) -> Check:
 
 
 def is_test_file(path: str) -> bool:
-    """Whether a file is part of the tests: test modules, conftest.py, all Python under tests/."""
+    """Whether a file is part of the tests: test modules, conftest.py, helpers and expected data."""
     place = PurePosixPath(path)
-    if place.suffix != ".py":
-        return False
     if place.name == "conftest.py" or is_test_module(path):
         return True
-    return not {"tests", "test"}.isdisjoint(place.parts[:-1])
+    return not (TEST_FOLDERS | DATA_FOLDERS).isdisjoint(place.parts[:-1])
 
 
 def is_test_module(path: str) -> bool:

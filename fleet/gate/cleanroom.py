@@ -19,6 +19,7 @@ from pathlib import Path
 from fleet.core.report import CheckRun
 from fleet.gate.checks import Check, Tools
 from fleet.gate.runner import run_checks
+from fleet.process.bounds import Bounds
 from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox
 from fleet.repo.hub import Hub
 from fleet.store.claims import Held, is_held, try_hold
@@ -53,6 +54,7 @@ class CleanRoom:
     timeout_s: float  # for each check
     slots: int
     sandbox: Sandbox = NO_WALLS
+    bounds: Bounds | None = None  # of each check
 
     @contextmanager
     def slot(self, by: Caller) -> Iterator[None]:
@@ -117,6 +119,7 @@ class Checkout:
             should_stop=self._by.stopped,
             sandbox=self._room.sandbox,
             only_tests=only_tests,
+            bounds=self._room.bounds,
         )
         self._by.check()
         return runs

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
-from fleet.core.report import ON_BASE, CheckRun, Finding, GateReport, TreeReport, Verdict
+from fleet.core.report import EDITED, ON_BASE, CheckRun, Finding, GateReport, TreeReport, Verdict
 from fleet.core.task import TestRule
 from fleet.gate.checks import NO_TESTS, Kind, parse
 from fleet.gate.regressions import Difference, Terms, compare_tests
@@ -28,12 +28,19 @@ def judge(
     edited_tests: Collection[str],
     as_base: CheckRun | None,
     rerun: CheckRun | None,
+    named: Collection[str] = (),
     restored: tuple[str, ...] = (),
     touched: tuple[str, ...] = (),
 ) -> GateReport:
     """`edited_tests` are test files of the base that the change edits or deletes, `as_base` their
     base versions run over the merge result, `rerun` the one re-run of what newly fails."""
-    terms = Terms(rule=rule, edited=frozenset(edited_tests), as_base=as_base, rerun=rerun)
+    terms = Terms(
+        rule=rule,
+        edited=frozenset(edited_tests),
+        as_base=as_base,
+        rerun=rerun,
+        named=frozenset(named),
+    )
     parts = [_difference(run, base.run_of(run.check), terms) for run in merged.runs if run.complete]
     findings = tuple(dict.fromkeys(finding for part in parts for finding in part.findings))
     note = _unproven(merged, base, terms)
@@ -81,8 +88,10 @@ def _difference(run: CheckRun, base: CheckRun | None, terms: Terms) -> Differenc
 
 
 def _command(run: CheckRun, base: CheckRun | None) -> Difference:
+    edits = tuple(finding for finding in run.findings if finding.id.startswith(EDITED))
+    known = {finding.id for finding in base.findings} if base else set()
     if run.passed:
-        return Difference()
+        return Difference(findings=tuple(edit for edit in edits if edit.id not in known))
     findings = run.findings or (Finding(check=run.check, message="it failed"),)
     if base is not None and base.complete and not base.passed:
         findings = tuple(

@@ -22,6 +22,8 @@ class Rules:
     protected: tuple[str, ...]  # globs
     restore: bool  # take protected paths back from the base, rather than refuse the change
     max_file_bytes: int
+    may_silence: bool = False  # any task may add comments that silence checks
+    installed: frozenset[str] = frozenset()  # modules whose names no new one may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.core.errors import FleetError
-from fleet.core.report import CheckRun, GateReport, TestOutcome, TreeReport, Verdict
+from fleet.core.report import EXIT_CODE, CheckRun, GateReport, TestOutcome, TreeReport, Verdict
 from fleet.core.task import TestRule
 from fleet.gate.candidate import Candidate
 from fleet.gate.checks import Check, Kind, identity, parse
-from fleet.gate.cleanroom import Caller, Checkout, CleanRoom
+from fleet.gate.cleanroom import Caller, CleanRoom
 from fleet.gate.codec import decode, encode
 from fleet.gate.compare import judge
 from fleet.gate.environment import Environments, tools_in
-from fleet.gate.regressions import newly_failing
+from fleet.gate.regressions import files_of, newly_failing
 from fleet.repo.merge import overlay
 from fleet.store.claims import hold
 from fleet.store.reports import Reports
@@ -69,12 +69,12 @@ class Gate:
         before = self.base_report(base, by=by)
         known = self._known(tree, extra)
         merged, rerun = (known, None) if known else self._examine(tree, extra, before, by)
+        candidates = [_with_its_tests(candidate, before) for candidate in candidates]
         as_base = self._as_base(candidates, by)
         report = _judge(candidates, merged, before, as_base, rerun)
         if known and report.verdict is Verdict.FAIL:
             # What failed when the tree was first seen may have been flaky: look again.
-            with self.room.open(tree, by) as checkout:
-                rerun = self._rerun(checkout, merged, before)
+            rerun = self._rerun(merged, before, by)
             report = _judge(candidates, merged, before, as_base, rerun)
         if report.verdict is Verdict.PASS:
             self.reports.passed(tree, base=base, now=time.time())
@@ -108,11 +108,12 @@ class Gate:
         checks = (*self.checks, *(parse(command) for command in dict.fromkeys(extra)))
         with self.room.open(tree, by) as checkout:
             report = TreeReport(tree=tree, gate_hash=self._key(extra), runs=checkout.run(checks))
-            rerun = self._rerun(checkout, report, before)
+        rerun = self._rerun(report, before, by)
         self._keep(_without_flakes(report, rerun))
         return report, rerun
 
-    def _rerun(self, checkout: Checkout, report: TreeReport, before: TreeReport) -> CheckRun | None:
+    def _rerun(self, report: TreeReport, before: TreeReport, by: Caller) -> CheckRun | None:
+        """In a checkout of its own: the first run may have left things that excuse it."""
         check = self._pytest()
         if check is None:
             return None
@@ -120,7 +121,10 @@ class Gate:
         if ours is None or not ours.complete:
             return None
         ids = newly_failing(ours, before.run_of(check.name))
-        return checkout.run((check,), only_tests=ids)[0] if ids else None
+        if not ids:
+            return None
+        with self.room.open(report.tree, by) as checkout:
+            return checkout.run((check,), only_tests=ids)[0]
 
     def _as_base(self, candidates: Sequence[Candidate], by: Caller) -> CheckRun | None:
         """The base's version of edited or deleted tests, over the merge result."""
@@ -133,14 +137,20 @@ class Gate:
         ]
         if check is None or not guarded:
             return None
-        tree = overlay(self.room.hub, candidates[-1].tree, candidates[0].base_tree, guarded)
+        # What the change adds to the tests goes too: it may come before what it replaces.
+        added = [path for candidate in candidates for path in candidate.new_tests]
+        away = tuple(dict.fromkeys((*guarded, *added)))
+        tree = overlay(self.room.hub, candidates[-1].tree, candidates[0].base_tree, away)
         with self.room.open(tree, by) as checkout:
             there = [path for path in dict.fromkeys(guarded) if checkout.has(path)]
             if not there:
                 return None
             run = checkout.run((check,), only_tests=there)[0]
-            failed = [id_ for id_, how in run.tests.items() if how is TestOutcome.FAILED]
-            again = checkout.run((check,), only_tests=failed)[0] if failed else None
+        failed = [id_ for id_, how in run.tests.items() if how is TestOutcome.FAILED]
+        if not failed:
+            return run
+        with self.room.open(tree, by) as checkout:
+            again = checkout.run((check,), only_tests=failed)[0]
         return _passed_again(run, again)
 
     def _known(self, tree: str, extra: Sequence[str]) -> TreeReport | None:
@@ -190,9 +200,18 @@ def _judge(
         edited_tests=_all(candidate.edited_tests for candidate in candidates),
         as_base=as_base,
         rerun=rerun,
+        named=_all(candidate.named for candidate in candidates),
         restored=_all(candidate.restored for candidate in candidates),
         touched=_all(candidate.touched for candidate in candidates),
     )
+
+
+def _with_its_tests(candidate: Candidate, before: TreeReport) -> Candidate:
+    """With edited tests that are tests by their configuration, not by their name."""
+    tests = files_of(name for run in before.runs for name in run.tests)
+    edited = dict.fromkeys((*candidate.edited_tests, *tests.intersection(candidate.edited)))
+    restored = frozenset(candidate.restored)
+    return replace(candidate, edited_tests=tuple(path for path in edited if path not in restored))
 
 
 def _without_flakes(report: TreeReport, rerun: CheckRun | None) -> TreeReport:
@@ -205,7 +224,7 @@ def _without_flakes(report: TreeReport, rerun: CheckRun | None) -> TreeReport:
 
 
 def _passed_again(run: CheckRun, rerun: CheckRun | None) -> CheckRun:
-    if rerun is None or not rerun.complete:
+    if rerun is None or not rerun.complete or _was_tampered_with(rerun, run):
         return run
     passed = {id_ for id_, outcome in rerun.tests.items() if outcome is TestOutcome.PASSED}
     return replace(
@@ -215,6 +234,14 @@ def _passed_again(run: CheckRun, rerun: CheckRun | None) -> CheckRun:
             for id_, outcome in run.tests.items()
         },
         findings=tuple(finding for finding in run.findings if finding.id not in passed),
+    )
+
+
+def _was_tampered_with(rerun: CheckRun, run: CheckRun) -> bool:
+    known = {finding.id for finding in run.findings}
+    return any(
+        finding.id not in {*known, *rerun.tests} and not finding.id.startswith(EXIT_CODE)
+        for finding in rerun.findings
     )
 
 

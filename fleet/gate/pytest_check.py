@@ -10,15 +10,18 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from fleet.core.report import CheckRun, Finding, TestOutcome
+from fleet.core.report import EXIT_CODE, CheckRun, Finding, TestOutcome
 from fleet.gate.bench import Bench
-from fleet.gate.checks import NO_TESTS, Check, Tools, is_test_module
+from fleet.gate.checks import NO_TESTS, TEST_FOLDERS, Check, Tools, is_test_module
 from fleet.gate.pytest_report import Report, read_report
+from fleet.gate.tape import Tape
 from fleet.process.supervise import End, Ended
 
 LAUNCHER = Path(__file__).with_name("pytest_main.py")
+INSIDE = LAUNCHER.with_name("inside")
 
 _STATUS = {
     2: "it was interrupted",
@@ -30,13 +33,18 @@ _STATUS = {
 def run_pytest(check: Check, tools: Tools, bench: Bench, *, only: Sequence[str] = ()) -> CheckRun:
     """Run the tests, or `only` these ids and files, in place of those the command names.
 
-    A file of `only` that holds no tests itself (conftest.py, a module of helpers) stands for
-    all tests of its folder.
+    A file of `only` that holds no tests itself stands for those it may concern: conftest.py for
+    its folder's, helpers and data for all of their test folder; if they are in none, for all.
     """
-    nonce, lines, spec = secrets.token_hex(16), bench.scratch / "report", bench.scratch / "spec"
+    nonce, tape, spec = (
+        secrets.token_hex(16),
+        Tape(bench.scratch / "report"),
+        bench.scratch / "spec",
+    )
     instructions = {
-        "nonce": nonce,
-        "report": str(lines),
+        "secret": nonce,
+        "inside": str(INSIDE),
+        "report": str(tape.path),
         "checkout": str(bench.checkout),
         "top": str(tools.top or ""),
         "args": _arguments(check, bench),
@@ -45,8 +53,11 @@ def run_pytest(check: Check, tools: Tools, bench: Bench, *, only: Sequence[str] 
     spec.write_text(json.dumps(instructions), encoding="utf-8")
     # A planted .pyc that claims to need no check against its source would win over it.
     options = ("-I", "--check-hash-based-pycs", "always")
-    ended = bench.run((str(tools.python), *options, str(LAUNCHER), str(spec)), shows=(LAUNCHER,))
-    report = read_report(lines, nonce)
+    with tape:
+        ended = _listening(bench, tape).run(
+            (str(tools.python), *options, str(LAUNCHER), str(spec)), shows=(LAUNCHER, INSIDE)
+        )
+        report = read_report(tape.text(), nonce)
     note = _shortfall(ended, report)
     passed = ended.code == 0 and TestOutcome.FAILED not in report.tests.values()
     return CheckRun(
@@ -58,6 +69,14 @@ def run_pytest(check: Check, tools: Tools, bench: Bench, *, only: Sequence[str] 
         findings=() if note else tuple(_findings(check, report, ended, bench)),
         seconds=ended.seconds,
     )
+
+
+def _listening(bench: Bench, tape: Tape) -> Bench:
+    def should_stop() -> str | None:
+        tape.pull()
+        return bench.should_stop()
+
+    return replace(bench, should_stop=should_stop)
 
 
 def _arguments(check: Check, bench: Bench) -> list[str]:
@@ -74,11 +93,16 @@ def _arguments(check: Check, bench: Bench) -> list[str]:
 
 
 def _targets(only: Sequence[str]) -> list[str]:
-    targets = (
-        name if "::" in name or is_test_module(name) else str(PurePosixPath(name).parent)
-        for name in only
-    )
-    return list(dict.fromkeys(targets))
+    targets = [name if "::" in name or is_test_module(name) else _concerns(name) for name in only]
+    return [] if "." in targets else list(dict.fromkeys(targets))
+
+
+def _concerns(path: str) -> str:
+    *folders, name = PurePosixPath(path).parts
+    if name == "conftest.py":
+        return str(PurePosixPath(path).parent)
+    tests = next((at for at, folder in enumerate(folders) if folder in TEST_FOLDERS), None)
+    return "." if tests is None else "/".join(folders[: tests + 1])
 
 
 def _shortfall(ended: Ended, report: Report) -> str:
@@ -111,7 +135,11 @@ def _findings(check: Check, report: Report, ended: Ended, bench: Bench) -> Itera
         yield Finding(
             check=check.name, id=told.id, message=told.message, path=told.path, line=told.line
         )
+    for id_, message in report.noticed.items():
+        place = id_.partition(":")[2] if id_.startswith("plugin:") else ""
+        yield Finding(check=check.name, id=id_, message=message, path=place)
     if ended.code != 0 and TestOutcome.FAILED not in report.tests.values():
         # Such as coverage below its threshold.
-        message = f"exit code {ended.code} though no test failed\n{bench.last_said()}"
-        yield Finding(check=check.name, id=f"exit code {ended.code}", message=message)
+        code = f"{EXIT_CODE} {ended.code}"
+        message = f"{code} though no test failed\n{bench.last_said()}"
+        yield Finding(check=check.name, id=code, message=message)

@@ -6,17 +6,24 @@ the tree under test from lending its own `pytest.py`.
 
 The report is one JSON object a line, by key "is": `running`, `test`, `collection`, `selected`,
 `interrupted`, and a last `end` with the nonce, written after pytest has returned. Whoever ends
-the process early, in whatever way, leaves a report without an end. Weakness: tests run in this
-process, so code that sets out to forge the report can; conftest.py is protected for that reason.
+the process early, in whatever way, leaves a report without an end. `notice` lines are what
+`inside/fleet_pytest_guard.py` has seen. Weakness: tests run in this process, so code that sets out
+to forge the report, and goes about it well, can.
 """
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import json
 import os
 import sys
 import traceback
 from typing import Any, Callable, Dict, Generator, List, Optional, Sequence, Set, Tuple
+
+GUARD = "fleet_pytest_guard"
+CANARY = "fleet-canary"  # the guard's own tests are nobody's
+NONCE_BYTES = 32
 
 try:
     import pytest
@@ -38,17 +45,22 @@ NO_PYTEST = 3
 
 
 class Report:
-    """The report's file. Lines go out whole and at once: a crash loses none."""
+    """The way to whom we report. Lines go out at once: a crash loses none, and none comes back."""
 
     def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._fd = os.open(path, os.O_WRONLY)
+        os.unlink(path)
         self._pid = os.getpid()
+        # Held here: by their names, the tree could put others in their places.
+        self._whose, self._put, self._encode = os.getpid, os.write, json.JSONEncoder().encode
 
     def write(self, kind: str, **values: object) -> None:
         # A test may fork, and its child may come back through pytest: only we report.
-        if os.getpid() == self._pid:
+        if self._whose() == self._pid:
             values["is"] = kind
-            os.write(self._fd, json.dumps(values).encode() + b"\n")
+            line = self._encode(values).encode() + b"\n"
+            while line:
+                line = line[self._put(self._fd, line) :]
 
 
 class Reporter:
@@ -97,17 +109,30 @@ class Reporter:
 
     @hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._selected.update(item.nodeid for item in session.items)
+        self._selected.update(item.nodeid for item in session.items if not _is_canary(item.nodeid))
 
     @hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: object, ids: Sequence[str]) -> None:
-        self._selected.update(ids)
+        self._selected.update(id_ for id_ in ids if not _is_canary(id_))
+
+    @hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What the guard has seen in a worker of xdist's. A worker that crashed says nothing."""
+        output = getattr(node, "workeroutput", None)
+        for id_, message in (output or {}).get("fleet_guard", ()):
+            self.notice(id_, message)
+        if output and "fleet_guard" not in output:
+            self.notice("guard:gone", "a worker ran tests without the plugin that looks after them")
+
+    def notice(self, id_: str, message: str) -> None:
+        self._report.write("notice", id=id_, message=message)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._report.write("running", id=nodeid)
+        if not _is_canary(nodeid):
+            self._report.write("running", id=nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        outcome = _outcome(report)
+        outcome = None if _is_canary(report.nodeid) else _outcome(report)
         known = self._tests.get(report.nodeid)
         if outcome is None or (known and known["outcome"] == "failed"):
             return
@@ -122,11 +147,16 @@ class Reporter:
             "line": line,
         }
         self._unwritten.add(report.nodeid)
+        if outcome == "failed":
+            self._write(report.nodeid)  # before anything else of its test runs
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         if nodeid in self._unwritten:
-            self._unwritten.discard(nodeid)
-            self._report.write("test", id=nodeid, **self._tests[nodeid])
+            self._write(nodeid)
+
+    def _write(self, nodeid: str) -> None:
+        self._unwritten.discard(nodeid)
+        self._report.write("test", id=nodeid, **self._tests[nodeid])
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         self._report.write("interrupted", why=_last_of(str(excinfo.value) or excinfo.typename))
@@ -137,7 +167,7 @@ class Reporter:
     @hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         for nodeid in sorted(self._unwritten):
-            self._report.write("test", id=nodeid, **self._tests[nodeid])
+            self._write(nodeid)
         never = sorted(self._selected.difference(self._tests))
         self._report.write(
             "selected", deselected=self._deselected, never=len(never), first=never[:1]
@@ -159,6 +189,10 @@ class Reporter:
                 return path, crash.lineno
         path, line = (getattr(report, "location", None) or (report.nodeid.split("::")[0], None))[:2]
         return str(path), 0 if line is None else line + 1  # it counts from 0
+
+
+def _is_canary(nodeid: str) -> bool:
+    return nodeid.startswith(CANARY)
 
 
 def _outcome(report: pytest.TestReport) -> Optional[str]:
@@ -203,6 +237,18 @@ def _within(path: str, folder: str) -> bool:
     return bool(folder) and (path == folder or path.startswith(folder.rstrip("/") + "/"))
 
 
+def _seal(guard: Any) -> List[object]:
+    """What the guard and its memory are made of; it cannot speak of itself when it was gagged."""
+    found: List[object] = []
+    for module in (guard, guard.memory):
+        for thing in (module, *(one for one in vars(module).values() if isinstance(one, type))):
+            for name, value in vars(thing).items():
+                code = getattr(value, "__code__", None)
+                if code is not None:
+                    found.extend((name, id(value), id(code)))
+    return found
+
+
 def main(spec: Dict[str, Any]) -> int:
     report = Report(spec["report"])
     if not INSTALLED:
@@ -211,25 +257,45 @@ def main(spec: Dict[str, Any]) -> int:
     sys.dont_write_bytecode = True
     _use(spec["checkout"], spec["top"])
     reporter = Reporter(report, spec["checkout"], spec["only"])
+    # Before all else, and first on the path: xdist's workers find it there, and start the same.
+    sys.path.insert(0, spec["inside"])
+    guard: Any = importlib.import_module(GUARD)
+    guard.tell = reporter.notice
+    sealed = _seal(guard)
     try:
-        status = int(pytest.main(spec["args"], plugins=[reporter]))
+        status = int(pytest.main(["-p", GUARD, *spec["args"]], plugins=[reporter]))
     except BaseException as error:
         report.write("interrupted", why=repr(error))
         raise
+    if _seal(guard) != sealed:
+        report.write(
+            "notice", id="changed:guard", message="the tree changes what looks after tests"
+        )
     finished = reporter.session_finished
-    report.write("end", nonce=spec["nonce"], status=status, finished=finished)
+    atexit._run_exitfuncs()  # theirs: nothing may follow the end
+    nonce = os.read(spec["nonce"], NONCE_BYTES).decode()
+    report.write("end", nonce=nonce, status=status, finished=finished)
     return status
 
 
 def _read_spec() -> Dict[str, Any]:
-    """What to do, from a file that tests shall not find: it has the nonce."""
+    """What to do, from a file that tests shall not find: it has the nonce.
+
+    Which waits in a pipe meanwhile: in no frame, and in no object of this process.
+    """
     path = sys.argv.pop()
     sys.argv[:] = ["pytest"]
     with open(path, encoding="utf-8") as file:
         spec: Dict[str, Any] = json.load(file)
     os.unlink(path)
+    spec["nonce"], write_end = os.pipe()
+    with open(write_end, "w") as pipe:
+        pipe.write(spec.pop("secret"))
     return spec
 
 
 if __name__ == "__main__":
-    sys.exit(main(_read_spec()))
+    status = main(_read_spec())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

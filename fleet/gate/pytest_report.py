@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from fleet.core.report import TestOutcome
@@ -30,6 +29,7 @@ class Report:
     said: dict[str, Told] = field(default_factory=dict)
     unimportable: set[str] = field(default_factory=set)  # test files that failed as such
     started: set[str] = field(default_factory=set)
+    noticed: dict[str, str] = field(default_factory=dict)  # by id: what was done to the judges
     never: int = 0  # selected, without an outcome
     first_never: str = ""
     deselected: int = 0
@@ -47,13 +47,9 @@ class Report:
         return tuple(self.said.values())
 
 
-def read_report(path: Path, nonce: str) -> Report:
+def read_report(text: bytes, nonce: str) -> Report:
     report = Report()
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return report
-    for line in lines:
+    for line in text.splitlines():
         try:
             _take(report, json.loads(line), nonce)
         except (ValueError, KeyError, TypeError):
@@ -75,6 +71,8 @@ def _take(report: Report, line: Mapping[str, Any], nonce: str) -> None:
         report.never = int(line["never"])
         report.first_never = _text("".join(line["first"]))
         report.deselected = int(line["deselected"])
+    elif kind == "notice":
+        report.noticed[_text(line["id"])] = _text(line["message"])
     elif kind == "interrupted":
         report.interrupted = _text(line["why"])
     elif kind == "end" and line["nonce"] == nonce:
@@ -87,6 +85,8 @@ def _take(report: Report, line: Mapping[str, Any], nonce: str) -> None:
 def _outcome(report: Report, line: Mapping[str, Any]) -> None:
     name = _text(line["id"])
     outcome = TestOutcome(line["outcome"])
+    if report.tests.get(name) is TestOutcome.FAILED:
+        return  # what was said once cannot be taken back
     report.tests[name] = outcome
     report.said.pop(name, None)
     if outcome not in (TestOutcome.PASSED, TestOutcome.XPASSED):

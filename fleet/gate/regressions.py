@@ -6,10 +6,10 @@ that could not be imported.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from fleet.core.report import CheckRun, Finding, TestOutcome
+from fleet.core.report import EDITED, EXIT_CODE, CheckRun, Finding, TestOutcome
 from fleet.core.task import TestRule
 
 _PASSING = (TestOutcome.PASSED, TestOutcome.XPASSED)
@@ -24,6 +24,7 @@ class Terms:
     edited: frozenset[str]
     as_base: CheckRun | None
     rerun: CheckRun | None
+    named: frozenset[str] = frozenset()  # files that tasks name: what they are is their business
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +44,14 @@ def compare_tests(run: CheckRun, base: CheckRun | None, terms: Terms) -> Differe
     before = base.tests if base else _NOTHING
     new = _new_failures(run.tests, before)
     flaky = frozenset(
-        name for name in new if "::" in name and _passed_again(name, run, terms.rerun)
+        name for name in new if "::" in name and _passed_again(name, run, base, terms)
     )
     findings = (
         *_failures(run, before, [name for name in new if name not in flaky]),
         *_lost(run, before, terms),
         *_as_the_base_has_them(before, terms),
-        *_of_no_test(run, base),
+        *_of_no_test(run, base, terms),
+        *(_tampered(terms.as_base, base, terms) if terms.as_base else ()),
     )
     failing = sum(outcome is TestOutcome.FAILED for outcome in run.tests.values())
     return Difference(findings=findings, known=failing - len(new), flaky=tuple(sorted(flaky)))
@@ -62,18 +64,29 @@ def _new_failures(
     return tuple(name for name in now if now[name] is failed and before.get(name) is not failed)
 
 
-def _passed_again(name: str, run: CheckRun, rerun: CheckRun | None) -> bool:
+def _passed_again(name: str, run: CheckRun, base: CheckRun | None, terms: Terms) -> bool:
+    rerun = terms.rerun
     if rerun is None or not rerun.complete or rerun.check != run.check:
+        return False
+    if _tampered(rerun, base, terms):
         return False
     return rerun.tests.get(name) in _PASSING
 
 
-def _of_no_test(run: CheckRun, base: CheckRun | None) -> Iterator[Finding]:
-    """What is wrong with the run as a whole, such as its exit code."""
+def _of_no_test(run: CheckRun, base: CheckRun | None, terms: Terms) -> Iterator[Finding]:
+    """What is wrong with the run as a whole, such as its exit code, or what was done to it."""
     known = {finding.id for finding in base.findings} if base else set()
     for finding in run.findings:
-        if finding.id not in run.tests and finding.id not in known:
+        allowed = finding.path in terms.named and not finding.id.startswith(EDITED)
+        if finding.id not in run.tests and finding.id not in known and not allowed:
             yield finding
+
+
+def _tampered(run: CheckRun, base: CheckRun | None, terms: Terms) -> tuple[Finding, ...]:
+    """The same of a run of only some tests, whose exit code says nothing."""
+    return tuple(
+        finding for finding in _of_no_test(run, base, terms) if not finding.id.startswith(EXIT_CODE)
+    )
 
 
 def _failures(
@@ -112,16 +125,28 @@ def _as_the_base_has_them(before: Mapping[str, TestOutcome], terms: Terms) -> It
     if terms.rule is TestRule.MAY_CHANGE or not terms.edited:
         return
     run = terms.as_base or CheckRun(check="pytest", complete=False, passed=False)
-    voice, broken = _Voice(run), _newly_broken(run, before)
+    voice, passing = _Voice(run), _passing(before)
+    broken = [
+        place
+        for place in _newly_broken(run, before)
+        if any(_is_under(name, (place,)) for name in passing)
+    ]
     for name in broken:
         yield voice.about(name, f"the base's version of {name} cannot be imported now")
-    for name in _passing(before):
+    for name in passing:
         now = run.tests.get(name)
         if now is TestOutcome.FAILED:
             yield voice.about(name, f"the base's version of {name} fails now")
         elif _file(name) in terms.edited and now not in _PASSING and not _is_under(name, broken):
             what = f"is {now.value} now" if now else "does not run now"
             yield voice.about(name, f"the base's version of {name} {what}")
+
+
+def files_of(tests: Iterable[str]) -> frozenset[str]:
+    """The files that hold these tests and nothing else: no doctests, whose ids name a module."""
+    return frozenset(
+        _file(name) for name in tests if "." not in name.partition("::")[2].partition("[")[0]
+    )
 
 
 def _passing(tests: Mapping[str, TestOutcome]) -> list[str]:

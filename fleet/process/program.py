@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from fleet.process import cgroup
+from fleet.process.bounds import Bounds, BoundsWatch
 from fleet.process.identity import start_time
 from fleet.process.inbox import Inbox
 from fleet.process.kernel import await_exit, open_pidfd, tied_to_us
@@ -126,6 +127,10 @@ class Program:
         """Daemons of it that have ended must not fill the process table as our zombies."""
         if self._started is not None:
             bury_orphans(root=self._popen.pid, orphans_since=self._started)
+
+    def watch(self, bounds: Bounds) -> BoundsWatch:
+        """Its own bounds, to be asked while it runs."""
+        return BoundsWatch(bounds, root=self._popen.pid, entry=(ATTEMPT_MARK, self._mark))
 
     def signal_group(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):

@@ -1,8 +1,9 @@
 """Running one agent or gate program from its start to its end, and that of all it has started.
 
 Promises: the program's output never costs more than a bounded transcript; it is stopped when it
-is asked to, runs too long, or makes no progress; and when `supervise` returns or raises, nothing
-it started is left (in a subreaper; otherwise a daemon that also cleared its environment may be).
+is asked to, runs too long, makes no progress, or takes too much of the machine; and when
+`supervise` returns or raises, nothing it started is left (in a subreaper; otherwise a daemon that
+also cleared its environment may be).
 Failures are values, a program that cannot even be started included.
 
 One thread and one selector do it all. Must not be called while other threads run, see `program`.
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from fleet.process.bounds import Bounds
 from fleet.process.inbox import Inbox
 from fleet.process.program import Program, start
 from fleet.process.sandbox.bubblewrap import SAYS as BWRAP_SAYS
@@ -41,6 +43,7 @@ class End(StrEnum):
     TIMED_OUT = "timed out"
     STALLED = "stalled"  # no progress
     STOPPED = "stopped"  # we were asked to
+    OVERGROWN = "overgrown"  # it took more of the machine than it may
     NOT_STARTED = "not started"
 
 
@@ -66,6 +69,7 @@ class _Rules:
     grace_s: float
     should_stop: ShouldStop
     moved: Moved | None
+    bounds: Bounds | None
 
 
 def supervise(
@@ -85,6 +89,7 @@ def supervise(
     on_output: Callable[[bytes], None] | None = None,
     rlimits: Mapping[int, int] | None = None,
     rung: Rung = Rung.NONE,
+    bounds: Bounds | None = None,
 ) -> Ended:
     """Run `argv` with `env` and the mark of its attempt, until it ends or must.
 
@@ -99,6 +104,7 @@ def supervise(
         grace_s=grace_s,
         should_stop=should_stop,
         moved=moved,
+        bounds=bounds,
     )
     with Transcript(transcript) as log:
         try:
@@ -125,7 +131,7 @@ def _to_the_end(program: Program, rules: _Rules) -> Ended:
     forced = _watch(program, rules)
     if forced is None:
         program.drain(DRAIN_S)
-    else:
+    elif forced[0] is not End.OVERGROWN:  # that one gets no time to take even more
         _stop(program, rules)
     seconds = time.monotonic() - began
     killed = program.kill()
@@ -146,6 +152,7 @@ def _to_the_end(program: Program, rules: _Rules) -> Ended:
 def _watch(program: Program, rules: _Rules) -> tuple[End, str] | None:
     """Until it exits (None), or must be ended, and why."""
     began = spoke = asked = time.monotonic()
+    bounds = program.watch(rules.bounds) if rules.bounds else None
     while not program.exited:
         turned = program.turn(TURN_S)
         now = time.monotonic()
@@ -157,6 +164,9 @@ def _watch(program: Program, rules: _Rules) -> tuple[End, str] | None:
             reason = rules.should_stop()
             if reason is not None:
                 return End.STOPPED, reason
+            excess = bounds.exceeded() if bounds else None
+            if excess is not None:
+                return End.OVERGROWN, f"it was ended: {excess}"
         if now - began >= rules.wall_s:
             return End.TIMED_OUT, f"ran longer than {rules.wall_s:g} s"
         if rules.stall_s is not None and now - spoke >= rules.stall_s:

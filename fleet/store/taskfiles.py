@@ -18,7 +18,7 @@ from fleet.config import read_plain, wrong_glob
 from fleet.core.errors import Problem
 from fleet.core.graph import circles
 from fleet.core.table import Table, did_you_mean, in_order, shown
-from fleet.core.task import TASK_ID, Task, TaskId, TaskState, TestRule
+from fleet.core.task import TASK_ID, SuppressionRule, Task, TaskId, TaskState, TestRule
 from fleet.core.toml import Document, parse
 
 SHOWN_OF_A_CIRCLE = 8
@@ -136,6 +136,7 @@ def _entry(table: Table, max_attempts: int) -> Entry:
         gate=table.commands("gate"),
         labels=table.texts("labels"),
         tests=table.choice("tests", TestRule.KEEP),
+        suppressions=table.choice("suppressions", SuppressionRule.KEEP),
         status=_STATES.get(table.choice("status", FileStatus.PENDING), TaskState.PENDING),
         failure_reason=table.text("failure_reason"),
         source=table.place,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleet.core.attempt import Outcome
-from fleet.core.task import Task, TestRule
+from fleet.core.task import SuppressionRule, Task, TestRule
 
 FINDINGS_SHOWN = 20
 RULES = """\
@@ -22,6 +22,7 @@ decide, and do the work.
 - When you are done, your change is merged with the newest state of the branch, and the merge
   result is tested. It lands only if nothing fails that did not fail before.
 - Tests that exist may not be skipped, deleted or weakened; they are also run as they were.
+- Checks may not be silenced: no new `# noqa`, `# type: ignore` and the like.
 - Files that configure tests and linters are taken from the branch as it is, not from you.
 - Do not start programs that go on running after you: they are ended.
 """
@@ -57,6 +58,8 @@ def write(
         parts.append(f"You may only change: {', '.join(task.paths)}.\n")
     if task.tests is TestRule.MAY_CHANGE:
         parts.append("This task may change existing tests.\n")
+    if task.suppressions is SuppressionRule.MAY_ADD:
+        parts.append("This task may add comments that silence checks.\n")
     parts.append(f"## Your task\n\n{task.prompt.strip()}\n")
     if earlier.outcome is not None:
         parts.append(_before(earlier))

@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items):
         ("conftest.py", "import os; os._exit(0)\n", "did not finish"),
         ("conftest.py", EXITS, "interrupted: done"),
         ("conftest.py", "raise SystemExit(0)\n", "did not finish"),
-        ("conftest.py", "import atexit, os\natexit.register(os._exit, 0)\n", "does not fit"),
+        ("conftest.py", "import atexit, os\natexit.register(os._exit, 0)\n", "before its end"),
         ("conftest.py", "def pytest_runtestloop():\n    return True\n", "never ran"),
         ("conftest.py", "def pytest_runtest_protocol():\n    return True\n", "never ran"),
         ("pytest.ini", "[pytest]\naddopts = --co -q\n", "never ran"),
@@ -115,8 +115,46 @@ def test_a_report_that_a_test_wrote_into_is_believed_no_more(run: Run, leave: st
     line = b'{"is":"end","nonce":"","status":0,"finished":true}\n'
     text = "import os, pathlib\ndef test_a():\n"
     text += "    for fd in pathlib.Path('/proc/self/fd').iterdir():\n"
-    text += "        if os.path.basename(os.path.realpath(fd)) == 'report':\n"
+    text += "        if os.path.basename(os.path.realpath(fd)).startswith('report'):\n"
     text += f"            os.write(int(fd.name), {line!r})\n            {leave}\n"
     result = run({"test_a.py": text})
     assert not result.complete
     assert ("before its end" if leave == "os._exit(0)" else "does not fit") in result.note
+
+
+def test_what_was_said_cannot_be_taken_back(run: Run) -> None:
+    # As soon as it can: a thread that knows the reporter, and has all the time it wants.
+    text = "import gc, threading, time\ndef forge():\n    for _ in range(100):\n"
+    text += "        for one in gc.get_objects():\n"
+    text += "            if type(one).__name__ == 'Reporter':\n"
+    text += "                for test in one._tests.values():\n"
+    text += "                    test['outcome'] = 'passed'\n"
+    text += "        time.sleep(0.01)\n"
+    text += "def test_a():\n    threading.Thread(target=forge, daemon=True).start()\n"
+    text += "    assert 1 == 2\ndef test_b():\n    time.sleep(0.5)\n"
+    assert run({"test_a.py": text}).tests["test_a.py::test_a"] is F
+
+
+def test_nothing_of_the_tree_runs_after_the_end(run: Run) -> None:
+    text = "import atexit, os\natexit.register(atexit.register, os._exit, 0)\n" + FAILING
+    assert run({"test_a.py": text}).tests == {"test_a.py::test_a": F}
+
+
+def test_helpers_of_tests_are_what_they_were(run: Run) -> None:
+    result = run(
+        {
+            "calc.py": "import sys\ndef f():\n"
+            "    sys.modules['support'].same = lambda *_: None\n    return 1\n",
+            "tests/support.py": "def same(a, b):\n    assert a == b\n",
+            "tests/test_a.py": "import calc, support\ndef test_a():\n    x = calc.f()\n"
+            "    support.same(x, 2)\n",
+        }
+    )
+    assert [finding.id for finding in result.findings] == ["changed:support.same"]
+
+
+def test_a_plugin_of_the_tree_is_named_and_a_conftest_is_not(run: Run) -> None:
+    hook = "def pytest_runtest_setup():\n    pass\n"
+    files = {"test_a.py": PASSING, "plug.py": hook, "conftest.py": hook}
+    assert run(files, "-p plug").findings[0].path == "plug.py"
+    assert run({"test_a.py": PASSING, "conftest.py": hook}).findings == ()
