@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.process.command import Done
-from fleet.repo.agentgit import Found
+from fleet.repo.agentgit import MAX_REFS, Found
 from fleet.repo.git import Git, GitError, complaint
 from fleet.repo.hub import Hub
 
@@ -23,7 +23,11 @@ BUNDLE_S = 120.0
 PASSED_ON = ("PATH", "HOME", "TMPDIR")  # of the agent's environment
 NAME_CHARACTERS = 80
 # Indexes over objects that an agent wrote may lie about them.
-BELIEVE_OBJECTS_ONLY = ("-c", "core.commitGraph=false", "-c", "core.multiPackIndex=false")
+BELIEVE_OBJECTS_ONLY = (
+    *("-c", "core.commitGraph=false"),
+    *("-c", "core.multiPackIndex=false"),
+    *("-c", "pack.useBitmaps=false"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +129,14 @@ class _View:
         return {name: sha for name, sha in refs.items() if sha in said}
 
     def lost(self, shipment: Shipment, base: str) -> dict[str, str]:
-        """What was amended or reset away. Most reflogs are a line that HEAD contains: no names."""
+        """What was amended or reset away, the newest of it. Most reflogs are a line that HEAD
+        contains: no names."""
         if not shipment.past:
             return {}
         kept = (f"^{sha}" for sha in (base, *shipment.refs.values()))
         asked = "".join(f"{word}\n" for word in (*shipment.past, *kept))
         listed = self._run("rev-list", "--ignore-missing", "--stdin", stdin=asked.encode())
-        lost = shipment.past.intersection(listed.text.split())
+        lost = [sha for sha in listed.text.split() if sha in shipment.past][:MAX_REFS]
         return {salvaged(shipment.salvage_prefix, "past", sha): sha for sha in lost}
 
     def _run(self, *args: str, stdin: bytes = b"") -> Done:

@@ -11,10 +11,11 @@ from fleet.core.event import Event, Kind
 from fleet.core.profile import Profile
 from fleet.repo import workspace
 from fleet.repo.harvest import Harvest, Signature, Where, harvest
+from fleet.repo.survey import Limits
 from fleet.store import events, sessions
 from fleet.wiring import AUTHOR_EMAIL, Fleet
 
-BUNDLE_FILES = 10  # an agent's commits may take this many times the largest file allowed
+LARGEST_FILES = 10  # an agent's work may take this many times the largest file allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,7 @@ def _harvest(
     litter: tuple[str, ...] = (),
 ) -> Harvest:
     rooms.scratch.mkdir(mode=0o700, exist_ok=True)
+    largest = fleet.rules.max_file_bytes
     return harvest(
         fleet.hub,
         Where(
@@ -144,7 +146,7 @@ def _harvest(
         base=base,
         agent_env=fleet.agent_environment(rooms.home, rooms.tmp),
         signature=signature,
-        max_bytes=fleet.rules.max_file_bytes * BUNDLE_FILES,
+        limits=Limits(file=largest, total=largest * LARGEST_FILES),
     )
 
 
