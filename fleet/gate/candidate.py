@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fleet.core.task import Task, TestRule
 from fleet.gate.checks import Check
+from fleet.gate.names import MAX_TARGET_BYTES
 from fleet.gate.policy import SYMLINK, Rules, Ruling, rule
 from fleet.repo.hub import Hub
 from fleet.repo.merge import Change, changes, merge, overlay
@@ -78,5 +79,7 @@ def _judge(
 
 
 def _links(hub: Hub, tree: str, diff: Sequence[Change]) -> dict[str, str]:
-    links = [c.path for c in diff if c.mode == SYMLINK and c.status != "D"]
-    return {path: (hub.read_file(tree, path) or b"/").decode("utf-8", "replace") for path in links}
+    found = [c for c in diff if c.mode == SYMLINK and c.status != "D"]
+    short = [c.path for c in found if c.size <= MAX_TARGET_BYTES]
+    targets = hub.read_files(tree, short)
+    return {path: target.decode("utf-8", "surrogateescape") for path, target in targets.items()}

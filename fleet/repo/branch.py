@@ -33,6 +33,7 @@ LANDED = "refs/heads/fleet/landed"
 INCOMING = "refs/fleet/incoming"  # keeps what was sent until the branch points there
 OURS = ("refs/fleet", "refs/heads/fleet")
 LOCK_S, LOCK_POLL_S = 1.0, 0.05
+SEND_TRIES = 10
 
 
 class Advance(StrEnum):
@@ -97,15 +98,19 @@ class Target:
     def send(self, hub: Hub, commit: str) -> None:
         """Give the user's repository the objects; no branch moves yet."""
         # As a pack, which git protects with a `.keep` until the ref is there: loose objects would
-        # be gone by then if the user's gc prunes just now.
+        # be gone by then if the user's gc prunes just now. Prune also removes the file a pack is
+        # being written to, and then there is nothing for it but to send it again.
         args = (
             "-c", "fetch.unpackLimit=1",
             "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-prune",
             "--no-recurse-submodules", "--update-shallow", str(hub.path), f"+{commit}:{INCOMING}",
         )  # fmt: skip
-        done = self._write(*args)
-        if not done.ok:
-            raise GitError(complaint(args, done))
+        for number in range(1, SEND_TRIES + 1):
+            done = self._write(*args)
+            if done.ok:
+                return
+            threading.Event().wait(LOCK_POLL_S * number)
+        raise GitError(complaint(args, done))
 
     def advance(self, old: str, new: str) -> Advance:
         """Move the branch, and every checkout of it, from `old` to `new`."""

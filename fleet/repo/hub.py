@@ -13,7 +13,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,8 @@ from fleet.repo.git import Git, GitError, complaint
 TIP = "refs/fleet/base/"  # one ref a commit taken from the user: old bases stay reachable
 CLONE_S = 1800.0
 OBJECT_ID = re.compile(r"[0-9a-f]{40,64}")
+BLOB = re.compile(rb"[0-9a-f]{40,64} blob (\d+)")  # of `cat-file --batch`
+HEAD_BYTES = 200
 UNPACK_LIMIT = 100  # objects, as in git: a pack for every attempt would slow down every lookup
 PACK_COUNT = slice(8, 12)  # gitformat-pack(5)
 # Whoever owns the user's repository: `locate` has asked git whether that is to be trusted.
@@ -152,6 +154,22 @@ class Hub:
     def read_file(self, tree: str, path: str) -> bytes | None:
         done = self.git.run("cat-file", "blob", f"{tree}:{path}", check=False)
         return done.out if done.ok else None
+
+    def read_files(self, tree: str, paths: Sequence[str]) -> dict[str, bytes]:
+        """Many small files that are there, by one process."""
+        if not paths:
+            return {}
+        asked = b"".join(os.fsencode(f"{tree}:{path}") + b"\0" for path in paths)
+        out = self.git.run("cat-file", "--batch", "-z", stdin=asked).out
+        found, at = {}, 0
+        for path in paths:
+            head, _, _ = out[at : at + HEAD_BYTES].partition(b"\n")
+            if not (match := BLOB.fullmatch(head)):
+                raise GitError(f"{path!r} of {tree} cannot be read as a file")
+            begin = at + len(head) + 1
+            at = begin + int(match[1]) + 1
+            found[path] = out[begin : at - 1]
+        return found
 
     def list_files(self, tree: str) -> tuple[str, ...]:
         listed = self.git.run("ls-tree", "-r", "-z", "--name-only", tree)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleet.repo.weight import excess
-from tests.repo.scene import Attempt, Scene, a_repository, commit, feed, git, make_tree, write
+from tests.repo.scene import Attempt, Scene, a_repository, commit, git, make_tree, write
 
 HOOKS = ("pre-commit", "post-index-change", "reference-transaction", "post-checkout", "pre-push")
 
@@ -295,31 +295,22 @@ def test_a_bomb_of_folders_that_were_there_is_one_too(scene: Scene) -> None:
 def test_folders_in_folders_without_end_are_refused(scene: Scene) -> None:
     attempt = scene.attempt()
     blob = git(attempt.work, "rev-parse", "HEAD:a.txt")
-    tree = make_tree(attempt.work, f"100644 blob {blob}\tf\n")
-    for _ in range(201):
-        tree = make_tree(attempt.work, f"040000 tree {tree}\td\n")
-    git(attempt.work, "update-ref", "HEAD", git(
-        attempt.work, "commit-tree", tree, "-p", "HEAD", "-m", "deep"))  # fmt: skip
+    path = "d/" * 201 + "f"
+    git(attempt.work, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
+    git(attempt.work, "commit", "--quiet", "--message", "deep")
     assert "nested more than 200 deep" in attempt.harvest().problem
 
 
-def test_what_it_amended_away_is_kept_up_to_a_limit(scene: Scene) -> None:
+def test_what_it_amended_away_is_kept_up_to_a_limit(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.repo.bundle.MAX_REFS", 20)
     attempt = scene.attempt()
-    stream = "".join(
-        f"commit refs/heads/flood{n}\ncommitter a <a@b> {n} +0000\ndata 1\nx\nfrom {attempt.base}\n"
-        for n in range(1, 1102)
-    )
-    feed(attempt.work, stream, "fast-import", "--quiet")
-    made = git(attempt.work, "for-each-ref", "--format=%(objectname)", "refs/heads/flood*").split()
-    assert len(set(made)) == 1101
-    lines = "".join(f"{attempt.base} {sha} a <a@b> 1 +0000\tx\n" for sha in made)
-    write(attempt.work, {".git/logs/HEAD": lines})
-    for ref in (attempt.work / ".git/refs/heads").glob("flood*"):
-        ref.unlink()
-    (attempt.work / ".git/packed-refs").unlink(missing_ok=True)
-    got = attempt.harvest()
-    assert got.problem == ""
-    assert len(attempt.salvaged()) == 1000
+    for number in range(25):
+        git(attempt.work, "commit", "--quiet", "--allow-empty", "--amend", "-m", f"{number}")
+    git(attempt.work, "reset", "--quiet", "--hard", attempt.base)
+    assert attempt.harvest().problem == ""
+    assert len(attempt.salvaged()) == 20
 
 
 def test_a_flood_of_refs_is_a_problem(scene: Scene) -> None:
@@ -345,10 +336,25 @@ def test_a_workspace_that_is_a_link_by_now_is_not_followed(scene: Scene, tmp_pat
     assert "gone" in got.problem
 
 
-def test_a_malformed_object_is_refused_by_the_hub(scene: Scene) -> None:
+MALFORMED = {
+    "git": b".git",
+    "case": b".GIT",
+    "short": b"git~1",
+    "space": b".git ",
+    "invisible": ".g\u200cit".encode(),
+    "stream": b".git::$INDEX_ALLOCATION",
+    "backslash": b"a\\.git\\x",
+    "up": b"..",
+    "slash": b"a/b",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_object_is_refused_by_the_hub(scene: Scene, name: bytes) -> None:
     attempt = scene.attempt()
     blob = git(attempt.work, "rev-parse", "HEAD:a.txt")
-    (scene.folder / "entries").write_bytes(b"100644 .git\0" + bytes.fromhex(blob))
+    (scene.folder / "entries").write_bytes(b"100644 " + name + b"\0" + bytes.fromhex(blob))
     tree = git(
         attempt.work, "hash-object", "-t", "tree", "--literally", "-w",
         str(scene.folder / "entries"),
@@ -356,5 +362,18 @@ def test_a_malformed_object_is_refused_by_the_hub(scene: Scene) -> None:
     made = git(attempt.work, "commit-tree", tree, "-p", "HEAD", "-m", "evil")
     git(attempt.work, "update-ref", "HEAD", made)
     got = attempt.harvest()
-    assert "its commits could not be taken" in got.problem
+    assert "its commits could not be" in got.problem
     assert not scene.hub.read_ref(attempt.ref)
+
+
+@pytest.mark.parametrize(
+    "line", ["update = !touch /tmp/x", "url = -u./payload", "path = -x", "url = ext::touch /tmp/x"]
+)
+def test_submodules_that_run_something_are_refused_by_the_hub(scene: Scene, line: str) -> None:
+    attempt = scene.attempt()
+    text = f'[submodule "s"]\n\tpath = s\n\turl = https://example.org/s\n\t{line}\n'
+    commit(attempt.work, {".gitmodules": text})
+    got = attempt.harvest()
+    taken = scene.hub.read_ref(attempt.ref)
+    assert got.problem or line.startswith("url = ext")  # which git refuses to use, and policy
+    assert got.problem == "" or taken is None or taken == got.head
