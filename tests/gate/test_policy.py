@@ -13,8 +13,9 @@ EVIL = (
     ".claude/settings.json", ".claude/settings.local.json", "pkg/.claude/commands/x.md",
     ".mcp.json", ".codex/config.toml", ".gemini/settings.json", ".qwen/settings.json",
     "opencode.json", ".opencode/plugin/x.ts", "AGENTS.md", "docs/AGENTS.md", "CLAUDE.md",
-    "GEMINI.md", ".cursor/rules/x.mdc", ".cursorrules", ".vscode/tasks.json", "x.code-workspace", ".idea/x.xml",
-    ".devcontainer/devcontainer.json", ".envrc", "sub/.envrc", ".pre-commit-config.yaml",
+    "GEMINI.md", ".cursor/rules/x.mdc", ".cursorrules", ".vscode/tasks.json", "x.code-workspace",
+    ".idea/x.xml", ".devcontainer/devcontainer.json", ".envrc", "sub/.envrc",
+    ".pre-commit-config.yaml",
     ".husky/pre-commit", ".gitattributes", "a/.gitattributes", ".gitmodules", ".lfsconfig",
     ".worktreeinclude", ".github/workflows/x.yml", ".Claude/settings.json", ".VSCODE/tasks.json",
 )  # fmt: skip
