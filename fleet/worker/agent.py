@@ -39,7 +39,7 @@ def run_agent(
         "session": place.session,
     }
     for name, content in files_of(profile, **values, **access.values).items():
-        write_private(rooms.home / name, content.encode())
+        write_private(rooms.in_home(name), content.encode())
     env = {
         **fleet.agent_environment(rooms.home, rooms.tmp, tools),
         **fleet.config.env.passed(profile.pass_env),

@@ -59,6 +59,22 @@ class Rooms:
         )
         workspace.include_ignored(fleet.layout.top, self.work)
 
+    def are_whole(self) -> bool:
+        """Whether another attempt can go on in them: an agent may have put links in their place,
+        and whoever follows one works, writes and removes locks elsewhere."""
+        own = (self.root, self.work, self.work / ".git", self.home, self.tmp)
+        return all(folder.is_dir() and not folder.is_symlink() for folder in own)
+
+    def in_home(self, name: str) -> Path:
+        """Where a file of ours goes in its HOME; links of the agent's on the way are removed."""
+        place = self.home / name
+        for folder in place.parents:
+            if folder == self.home:
+                break
+            if folder.is_symlink():
+                folder.unlink()
+        return place
+
     def unlock(self) -> None:
         """A git that was killed has left its locks; whoever held them is dead."""
         for lock in (self.work / ".git").glob("*.lock"):

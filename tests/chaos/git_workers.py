@@ -46,6 +46,10 @@ class Yard:
         self.log = Log(folder / "log")
         self.closing = folder / "closing"  # exists once everybody is to finish
         self.advancing = folder / "advancing"  # what the lander is about to do, as in its ledger
+        self._harness = os.getpid()
+
+    def closes(self) -> bool:
+        return self.closing.exists() or os.getppid() != self._harness
 
     def is_quiet(self) -> bool:
         """Whether nobody can still make something that is to land."""
@@ -77,7 +81,7 @@ class Room:
 
 def be_worker(yard: Yard, slot: int) -> None:
     _save(yard, slot)
-    while not yard.closing.exists():
+    while not yard.closes():
         _round(yard, slot)
 
 
@@ -134,7 +138,7 @@ def be_lander(yard: Yard, slot: int) -> None:
         elif tip.landed is not None:
             if _advance(yard, tip.users, tip.landed) is Advance.MOVED:
                 yard.scene.target.drop_landed(tip.landed)
-        elif yard.closing.exists() and yard.is_quiet():
+        elif yard.closes() and yard.is_quiet():
             return
         else:
             time.sleep(NAP_S * rng.random())
