@@ -71,7 +71,7 @@ def harvest(
     """Commits first, then what is uncommitted on top of them; both under the hub's own refs."""
     if not where.workspace.is_dir() or where.workspace.is_symlink():
         return Harvest(head=base, changed=False, problem="its workspace is gone")
-    parent, problem = _take_commits(hub, where, base, agent_env, limits.total)
+    parent, problem = _take_commits(hub, where, base, agent_env, limits)
     tree, unread = _uncommitted_tree(hub, where, parent, base, limits)
     problem = problem or unread
     head = parent
@@ -91,7 +91,7 @@ def harvest(
 
 
 def _take_commits(
-    hub: Hub, where: Where, base: str, agent_env: Mapping[str, str], max_bytes: int
+    hub: Hub, where: Where, base: str, agent_env: Mapping[str, str], limits: Limits
 ) -> tuple[str, str]:
     """The agent's HEAD, in the hub by now, or the base; and what was wrong."""
     git_dir = where.workspace / ".git"
@@ -106,7 +106,7 @@ def _take_commits(
         base=base,
         scratch=where.scratch,
         agent_env=agent_env,
-        max_bytes=max_bytes,
+        limits=limits,
     )
     head = found.head
     if problem or not head or head == base:

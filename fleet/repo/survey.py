@@ -25,7 +25,7 @@ MAX_LEFT_OUT = 50  # named to git one by one
 class Limits:
     """In bytes, of what is taken from one attempt."""
 
-    file: int  # uncommitted; of committed files policy sees the size
+    file: int
     total: int  # its commits packed, and its uncommitted files together
 
 
