@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from fleet.config.plain import wrong_glob
+from fleet.config.steering import STEERING
 from fleet.core.table import Table
 
 MOST_AGENTS = 100  # more need --force
@@ -164,7 +165,7 @@ class GateConfig:
             python=table.text("python"),
             timeout_s=table.seconds("timeout", 600.0),
             retries=table.integer("retries", 2, high=10),
-            protected=table.texts("protected", PROTECTED, wrong=wrong_glob),
+            protected=table.texts("protected", (*PROTECTED, *STEERING), wrong=wrong_glob),
             on_protected=table.choice("on_protected", OnProtected.RESTORE),
             suppressions=table.choice("suppressions", Suppressions.REFUSE),
             max_file_mb=table.integer("max_file_mb", 100, low=1, high=10_000),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fleet.core.task import SuppressionRule, Task, TestRule
 from fleet.gate.checks import Check, is_test_file
+from fleet.gate.names import MAX_TARGET_BYTES
 from fleet.gate.policy import SYMLINK, Rules, Ruling, rule
 from fleet.gate.shadows import implied, shadowing
 from fleet.gate.suppressions import added
@@ -111,23 +111,13 @@ def _silences(
 
 
 def _texts(hub: Hub, tree: str, paths: Sequence[str]) -> dict[str, str]:
-    """The files of a tree, of those that it has, read by one process."""
-    names = [path for path in paths if "\n" not in path]
-    if not names:
-        return {}
-    asked = b"".join(os.fsencode(f"{tree}:{path}\n") for path in names)
-    out = hub.git.run("cat-file", "--batch", stdin=asked).out
-    texts, at = {}, 0
-    for path in names:
-        head, _, _ = out[at:].partition(b"\n")
-        at += len(head) + 1
-        if not head.endswith(b" missing"):
-            size = int(head.split(b" ")[-1])
-            texts[path] = out[at : at + size].decode("utf-8", "replace")
-            at += size + 1
-    return texts
+    """The files of a tree, of those that it has."""
+    found = hub.read_files(tree, paths)
+    return {path: text.decode("utf-8", "replace") for path, text in found.items()}
 
 
 def _links(hub: Hub, tree: str, diff: Sequence[Change]) -> dict[str, str]:
-    links = [c.path for c in diff if c.mode == SYMLINK and c.status != "D"]
-    return {path: (hub.read_file(tree, path) or b"/").decode("utf-8", "replace") for path in links}
+    found = [c for c in diff if c.mode == SYMLINK and c.status != "D"]
+    short = [c.path for c in found if c.size <= MAX_TARGET_BYTES]
+    targets = hub.read_files(tree, short)
+    return {path: target.decode("utf-8", "surrogateescape") for path, target in targets.items()}

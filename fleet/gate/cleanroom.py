@@ -6,7 +6,6 @@ gate frees its own. Nothing of an earlier run is in a checkout, and nothing of i
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 import time
@@ -22,6 +21,7 @@ from fleet.gate.runner import run_checks
 from fleet.process.bounds import Bounds
 from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox
 from fleet.repo.hub import Hub
+from fleet.repo.raze import raze
 from fleet.store.claims import Held, is_held, try_hold
 from fleet.store.layout import Layout
 
@@ -78,7 +78,7 @@ class CleanRoom:
             self.hub.materialise(tree, place)
             yield Checkout(self, place, by)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            raze(folder)
 
     def _wait_for_slot(self, by: Caller) -> Held:
         pause, began = threading.Event(), time.monotonic()

@@ -5,16 +5,17 @@ The rules come from the base and the task's author, never from the branch under 
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.core.globs import matches
 from fleet.core.task import Task
+from fleet.gate import names
 from fleet.gate.checks import is_test_file
 from fleet.repo.merge import Change
 
 SYMLINK, SUBMODULE = "120000", "160000"
+LARGEST_FILES = 10  # all of a change may take this many times the largest file allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ def rule(
     edited: list[str] = []
     for change in changes:
         path = change.path
-        guarded = matches(path, rules.protected) or path in commands_use
+        guarded = _is_protected(path, rules.protected) or path in commands_use
         if guarded and path not in task.paths:
             restore.append(path)
             touched.append(path)
@@ -63,7 +64,8 @@ def rule(
         if is_test_file(path) and change.status != "A":
             edited.append(path)
         refusals += _wrong_with(change, task, rules, links)
-    refusals += _case_clashes([c.path for c in changes if c.status == "A"], base_paths)
+    refusals += names.clashes([c.path for c in changes if c.status == "A"], base_paths)
+    refusals += _too_much(changes, rules)
     if restore and not rules.restore:
         refusals.append(f"it changes protected files: {_listed(restore)}")
     return Ruling(
@@ -74,41 +76,44 @@ def rule(
     )
 
 
+def _is_protected(path: str, globs: Sequence[str]) -> bool:
+    """Also a link in place of a protected folder; and hidden files in any spelling, since for a
+    tool on a file system that folds case they are one."""
+    if matches(path, globs) or matches(f"{path}/.", globs):
+        return True
+    return "/." in f"/{path}" and matches(path.lower(), [glob.lower() for glob in globs])
+
+
 def _wrong_with(change: Change, task: Task, rules: Rules, links: Mapping[str, str]) -> list[str]:
-    path = change.path
+    path, shown = change.path, names.shown(change.path)
     if task.paths and not matches(path, task.paths):
-        return [f"it changes {path}, outside the paths of its task ({', '.join(task.paths)})"]
+        return [f"it changes {shown}, outside the paths of its task ({', '.join(task.paths)})"]
     if change.status == "D":
         return []
     if change.mode == SUBMODULE:
-        return [f"it adds a submodule or a nested repository at {path}"]
-    if change.mode == SYMLINK and _leads_outside(path, links.get(path, "/")):
-        return [f"it adds a symbolic link that leads outside the repository: {path}"]
-    if any(part.lower().rstrip(". ") == ".git" for part in path.split("/")):
-        return [f"it adds a path git itself uses: {path}"]
+        return [f"it adds a submodule or a nested repository at {shown}"]
+    if change.mode == SYMLINK and names.leads_astray(path, links.get(path, "/")):
+        return [f"it adds a symbolic link that leads outside the repository: {shown}"]
+    if names.is_gits(path):
+        return [f"it adds a path git itself uses: {shown}"]
+    odd = names.odd(path) if change.status == "A" and path not in task.paths else ""
+    if odd:
+        return [f"it adds a name with {odd}: {shown}"]
     if change.size > rules.max_file_bytes:
         limit = rules.max_file_bytes // 1_000_000
-        return [f"{path} has {change.size / 1e6:.0f} MB; the limit is {limit} MB (max_file_mb)"]
+        return [f"{shown} has {change.size / 1e6:.0f} MB; the limit is {limit} MB (max_file_mb)"]
     return []
 
 
-def _leads_outside(path: str, target: str) -> bool:
-    if target.startswith("/"):
-        return True
-    return posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).startswith("..")
-
-
-def _case_clashes(added: Sequence[str], base_paths: Iterable[str]) -> list[str]:
-    """Two paths that are one on a file system that folds case."""
-    if not added:
+def _too_much(changes: Sequence[Change], rules: Rules) -> list[str]:
+    """Files that are small enough one by one: one blob under ten thousand names fills a disk."""
+    size, limit = sum(change.size for change in changes), rules.max_file_bytes * LARGEST_FILES
+    if size <= limit:
         return []
-    seen = {path.casefold(): path for path in base_paths}
-    clashes = []
-    for path in added:
-        other = seen.setdefault(path.casefold(), path)
-        if other != path:
-            clashes.append(f"{path} and {other} differ only in case")
-    return clashes
+    return [
+        f"its {len(changes)} files have {size / 1e6:.0f} MB in all; the limit is "
+        f"{limit / 1e6:.0f} MB ({LARGEST_FILES} × max_file_mb)"
+    ]
 
 
 def _listed(paths: Sequence[str]) -> str:

@@ -54,6 +54,7 @@ def land(top: Path) -> int:
             return 0  # another lander lives: it has been adopted
         with lock:
             become_subreaper()
+            fleet.hub.tidy()
             _turns(fleet, stop)
         fleet.close()
     return 0

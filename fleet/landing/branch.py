@@ -79,6 +79,8 @@ class Branch:
     def _advance(self, old: str, new: str) -> Advance:
         """Move branch and checkouts; a crash between the two is finished by the next look."""
         controls = self._fleet.controls
+        if controls.get(ADVANCING):
+            return Advance.BLOCKED  # an earlier move of the checkout is not finished yet
         controls.set(ADVANCING, f"{old} {new}")
         how = self._fleet.target.advance(old, new)
         controls.set(ADVANCING, "")
@@ -88,8 +90,8 @@ class Branch:
         planned = self._fleet.controls.get(ADVANCING)
         if planned:
             old, new = planned.split()
-            self._fleet.target.repair(old, new)
-            self._fleet.controls.set(ADVANCING, "")
+            if self._fleet.target.repair(old, new):
+                self._fleet.controls.set(ADVANCING, "")
 
     def _mark_foreign(self, tip: Tip) -> None:
         """Commits that are not ours, since the last look, are the base from now on."""
@@ -147,6 +149,9 @@ class Branch:
 
     def _why_waiting(self) -> str:
         branch = self._fleet.target.branch
+        lock = self._fleet.target.in_the_way()
+        if lock:
+            return f"{lock}; results wait on fleet/landed"
         return (
             f"your checkout of {branch} has changes of its own, so results wait on fleet/landed: "
             f"commit or stash them, or `git merge --ff-only fleet/landed`"

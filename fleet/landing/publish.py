@@ -31,6 +31,9 @@ def waiting(fleet: Fleet) -> str:
     landed = fleet.target.landed()
     if landed is None:
         return ""
+    lock = fleet.target.in_the_way()
+    if lock:
+        return f"results wait on fleet/landed ({landed[:10]}): {lock}"
     return (
         f"results wait on fleet/landed ({landed[:10]}): your checkout of {fleet.target.branch} has "
         "changes of its own. Commit or stash them and run fleet again, or `git merge --ff-only "

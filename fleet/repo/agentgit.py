@@ -17,10 +17,12 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 MAX_REFS = 1000
 MAX_FILE_BYTES = 4_000_000
+PATH_BYTES = 4096
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _PACKED = re.compile(r"([0-9a-f]{40}(?:[0-9a-f]{24})?) (refs/\S+)")
 _LINKS = 5  # symbolic refs in a row, as in git
@@ -58,13 +60,29 @@ def _refuse_foreign_objects(store: Path, borrows: Path) -> None:
     would be packed on its behalf."""
     if not _is_folder(store):
         raise Unreadable(".git/objects is not a folder")
-    for folder in list(os.scandir(store)):  # a list, since leaving an iterator open is a leak
-        if not folder.is_dir(follow_symlinks=False):
-            raise Unreadable(f".git/objects/{folder.name} is not a folder")
-        for entry in list(os.scandir(folder.path)):
-            if not entry.is_file(follow_symlinks=False) and folder.name != "info":
+    with os.scandir(store) as folders:
+        for folder in folders:
+            if not folder.is_dir(follow_symlinks=False):
+                raise Unreadable(f".git/objects/{folder.name} is not a folder")
+            _refuse_odd_files(folder)
+    _refuse_other_alternates(store / "info" / "alternates", borrows)
+
+
+def _refuse_odd_files(folder: os.DirEntry[str]) -> None:
+    with os.scandir(folder.path) as entries:
+        for entry in entries:
+            nested = folder.name == "info" and entry.is_dir(follow_symlinks=False)
+            if not entry.is_file(follow_symlinks=False) and not nested:
                 raise Unreadable(f".git/objects/{folder.name}/{entry.name} is not a file")
-    if _text(store / "info" / "alternates").strip() not in ("", str(borrows)):
+
+
+def _refuse_other_alternates(file: Path, borrows: Path) -> None:
+    """All of it is looked at: git would read on where we had stopped."""
+    if not os.path.lexists(file):
+        return
+    found = file.lstat()
+    plain = stat.S_ISREG(found.st_mode) and found.st_size <= PATH_BYTES
+    if not plain or _bytes(file).strip() not in (b"", os.fsencode(borrows)):
         raise Unreadable(".git/objects/info/alternates names another repository")
 
 
@@ -72,9 +90,11 @@ def _loose(git_dir: Path) -> Iterator[tuple[str, str]]:
     top = git_dir / "refs"
     if not _is_folder(top):
         return
-    for number, (folder, _, files) in enumerate(os.walk(top)):
-        if number > MAX_REFS:
-            raise Unreadable(f"it has more than {MAX_REFS} folders of refs")
+    seen = 0
+    for folder, _, files in os.walk(top):
+        seen += 1 + len(files)
+        if seen > 2 * MAX_REFS:
+            raise Unreadable(f"its refs are more than {MAX_REFS} files and folders")
         for file in files:
             path = Path(folder, file)
             yield str(path.relative_to(git_dir)), _text(path).strip()
@@ -92,9 +112,10 @@ def _worktrees(git_dir: Path, refs: Mapping[str, str]) -> Iterator[tuple[str, st
     top = git_dir / "worktrees"
     if not _is_folder(top):
         return
-    for entry in list(os.scandir(top)):
-        if entry.is_dir(follow_symlinks=False):
-            yield f"worktrees/{entry.name}", _resolve(_text(Path(entry.path, "HEAD")), refs)
+    with os.scandir(top) as entries:
+        for entry in islice(entries, MAX_REFS):
+            if entry.is_dir(follow_symlinks=False):
+                yield f"worktrees/{entry.name}", _resolve(_text(Path(entry.path, "HEAD")), refs)
 
 
 def _past(git_dir: Path) -> Iterator[str]:
@@ -123,15 +144,19 @@ def _is_folder(path: Path) -> bool:
 
 
 def _text(path: Path) -> str:
-    """A small regular file; "" for anything else. A plain `open` of a pipe would wait."""
+    return os.fsdecode(_bytes(path))
+
+
+def _bytes(path: Path) -> bytes:
+    """The end of a regular file; nothing for anything else. A plain `open` of a pipe would wait."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return ""
+        return b""
     with os.fdopen(fd, "rb") as file:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            return ""
+            return b""
         # The end of a reflog is the news; refs are 41 bytes long.
         file.seek(max(0, found.st_size - MAX_FILE_BYTES))
-        return os.fsdecode(file.read(MAX_FILE_BYTES))
+        return file.read(MAX_FILE_BYTES)

@@ -15,15 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.process.command import Done
-from fleet.repo.agentgit import Found
+from fleet.repo.agentgit import MAX_REFS, Found
 from fleet.repo.git import Git, GitError, complaint
 from fleet.repo.hub import Hub
+from fleet.repo.survey import Limits
 
 BUNDLE_S = 120.0
 PASSED_ON = ("PATH", "HOME", "TMPDIR")  # of the agent's environment
 NAME_CHARACTERS = 80
 # Indexes over objects that an agent wrote may lie about them.
-BELIEVE_OBJECTS_ONLY = ("-c", "core.commitGraph=false", "-c", "core.multiPackIndex=false")
+BELIEVE_OBJECTS_ONLY = (
+    *("-c", "core.commitGraph=false"),
+    *("-c", "core.multiPackIndex=false"),
+    *("-c", "pack.useBitmaps=false"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,7 @@ def carry(
     base: str,
     scratch: Path,
     agent_env: Mapping[str, str],
-    max_bytes: int,
+    limits: Limits,
 ) -> str:
     """Bring a shipment into the hub; "" or why it could not be."""
     if not shipment.refs and not shipment.past:
@@ -72,6 +77,8 @@ def carry(
     named = {**shipment.refs, **view.lost(shipment, base)}
     if not named:
         return ""
+    if view.holds_more_than(limits.file, named, base):
+        return f"its commits hold a file of more than {limits.file / 1e6:.1f} MB (max_file_mb)"
     made = view.bundle(named, base)
     problem = ""
     if not made.ok and (there := view.present(named)) != named:
@@ -83,8 +90,8 @@ def carry(
             return problem  # it names only commits the hub has
         return f"its commits could not be read: {complaint(('bundle',), made)}"
     size = view.file.stat().st_size
-    if size > max_bytes:
-        return f"its commits take {size / 1e6:.1f} MB; the limit is {max_bytes / 1e6:.1f} MB"
+    if size > limits.total:
+        return f"its commits take {size / 1e6:.1f} MB; the limit is {limits.total / 1e6:.1f} MB"
     refs, pack = _open(view.file.read_bytes())
     try:
         hub.receive(pack, refs)
@@ -119,19 +126,29 @@ class _View:
         (self._at / "packed-refs").write_text("".join(lines))
         return self._run("bundle", "create", "--quiet", str(self.file), "--all", "--not", base)
 
+    def holds_more_than(self, size: int, refs: Mapping[str, str], base: str) -> bool:
+        """Whether one file does, in any of the commits. Asked of the objects' headers: packed,
+        terabytes of nothing are small, and take hours to be looked at."""
+        asked = "".join(f"{word}\n" for word in (*refs.values(), f"^{base}")).encode()
+        wanted = ("--objects", f"--filter=blob:limit={size + 1}", "--filter-print-omitted")
+        return (
+            b"~" in self._run("rev-list", *wanted, "--no-object-names", "--stdin", stdin=asked).out
+        )
+
     def present(self, refs: Mapping[str, str]) -> dict[str, str]:
         asked = "".join(f"{sha}\n" for sha in refs.values()).encode()
         said = self._run("cat-file", "--batch-check=%(objectname)", stdin=asked).text.splitlines()
         return {name: sha for name, sha in refs.items() if sha in said}
 
     def lost(self, shipment: Shipment, base: str) -> dict[str, str]:
-        """What was amended or reset away. Most reflogs are a line that HEAD contains: no names."""
+        """What was amended or reset away, the newest of it. Most reflogs are a line that HEAD
+        contains: no names."""
         if not shipment.past:
             return {}
         kept = (f"^{sha}" for sha in (base, *shipment.refs.values()))
         asked = "".join(f"{word}\n" for word in (*shipment.past, *kept))
         listed = self._run("rev-list", "--ignore-missing", "--stdin", stdin=asked.encode())
-        lost = shipment.past.intersection(listed.text.split())
+        lost = [sha for sha in listed.text.split() if sha in shipment.past][:MAX_REFS]
         return {salvaged(shipment.salvage_prefix, "past", sha): sha for sha in lost}
 
     def _run(self, *args: str, stdin: bytes = b"") -> Done:

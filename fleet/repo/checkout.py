@@ -25,6 +25,10 @@ class Checkout:
     path: Path
     git: Git
 
+    @property
+    def index_lock(self) -> Path:
+        return self.git.git_dir / "index.lock"
+
     def is_clean(self) -> bool:
         """No change to a tracked file but fleet's own, and no merge or rebase in progress.
 

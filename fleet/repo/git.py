@@ -11,11 +11,13 @@ import random
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.core.errors import FleetError
 from fleet.process.command import NOT_FOUND, Done, run
+from fleet.repo import locks
 
 MINIMUM = (2, 38)  # merge-tree --write-tree
 NO_GIT = "git is not installed, or not on PATH: fleet needs git 2.38 or newer"
@@ -51,6 +53,7 @@ class Git:
     work_tree: Path | None = None
     index_file: Path | None = None
     as_user: bool = False  # by the user's settings; for checkouts of theirs only
+    writes_refs: bool = False  # see `locks`
 
     def run(
         self,
@@ -67,15 +70,29 @@ class Git:
             GIT_INDEX_FILE=str(self.index_file or ""),
             **(env or {}),
         )
-        done = run(argv, cwd=self.work_tree or "/", env=full, stdin=stdin, timeout_s=timeout_s)
+        done = self._once(argv, full, stdin, timeout_s)
         for _ in range(LOCK_TRIES):
-            if done.ok or b".lock': File exists" not in done.err:
+            if locks.in_the_way(done) is None:
                 break
             threading.Event().wait(LOCK_NAP_S * random.uniform(0.5, 1.5))
-            done = run(argv, cwd=self.work_tree or "/", env=full, stdin=stdin, timeout_s=timeout_s)
+            done = self._once(argv, full, stdin, timeout_s)
         if check and not done.ok:
             raise GitError(complaint(args, done))
         return done
+
+    def _once(
+        self, argv: tuple[str, ...], env: Mapping[str, str], stdin: bytes, timeout_s: float
+    ) -> Done:
+        with locks.shared(self.git_dir) if self.writes_refs else nullcontext() as held:
+            kept = () if held is None else (held,)
+            return run(
+                argv,
+                cwd=self.work_tree or "/",
+                env=env,
+                stdin=stdin,
+                timeout_s=timeout_s,
+                pass_fds=kept,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +135,12 @@ def users_environment(**extra: str) -> dict[str, str]:
 
 def complaint(args: tuple[str, ...], done: Done) -> str:
     said = done.err.decode("utf-8", "replace").strip().splitlines()
+    lock = locks.in_the_way(done)
+    if lock is not None:
+        said = [
+            f"{lock} is in the way: if no git is at work there, one was killed, and you can "
+            f"remove the file"
+        ]
     how = "timed out" if done.timed_out else said[-1] if said else f"exit code {done.code}"
     verb = next((word for word in args if not word.startswith("-") and "=" not in word), "")
     return f"git {verb}: {how}"

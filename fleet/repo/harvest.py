@@ -4,8 +4,9 @@ Its commits come in a bundle (`agentgit`, `bundle`); what it left uncommitted is
 hub as git directory and an index of our own. So none of the agent's configuration, hooks, filters
 or drivers is ever run by us, and no repository but its own is read.
 
-Not promised: a file's own attributes (`.gitattributes`) count, as for anybody who commits it, and
-no limit holds on the size of uncommitted files before policy sees them.
+Not promised: a file's own attributes (`.gitattributes`) count, as for anybody who commits it: they
+can name only conversions that are built into git, since the hub defines no drivers. What the
+agent's own `.gitignore` hides stays where it is, unless it is committed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from fleet.repo import agentgit, merge
 from fleet.repo.bundle import carry, pack, salvaged
 from fleet.repo.git import Git, GitError, complaint
 from fleet.repo.hub import Hub
+from fleet.repo.survey import Limits, judge, survey
+from fleet.repo.weight import excess
 
 GITLINK_MODE = 0o160000
 
@@ -63,13 +66,13 @@ def harvest(
     base: str,
     agent_env: Mapping[str, str],
     signature: Signature,
-    max_bytes: int,
+    limits: Limits,
 ) -> Harvest:
     """Commits first, then what is uncommitted on top of them; both under the hub's own refs."""
     if not where.workspace.is_dir() or where.workspace.is_symlink():
         return Harvest(head=base, changed=False, problem="its workspace is gone")
-    parent, problem = _take_commits(hub, where, base, agent_env, max_bytes)
-    tree, unread = _uncommitted_tree(hub, where, parent, base)
+    parent, problem = _take_commits(hub, where, base, agent_env, limits)
+    tree, unread = _uncommitted_tree(hub, where, parent, base, limits)
     problem = problem or unread
     head = parent
     if tree != hub.tree_of(parent):
@@ -88,7 +91,7 @@ def harvest(
 
 
 def _take_commits(
-    hub: Hub, where: Where, base: str, agent_env: Mapping[str, str], max_bytes: int
+    hub: Hub, where: Where, base: str, agent_env: Mapping[str, str], limits: Limits
 ) -> tuple[str, str]:
     """The agent's HEAD, in the hub by now, or the base; and what was wrong."""
     git_dir = where.workspace / ".git"
@@ -103,7 +106,7 @@ def _take_commits(
         base=base,
         scratch=where.scratch,
         agent_env=agent_env,
-        max_bytes=max_bytes,
+        limits=limits,
     )
     head = found.head
     if problem or not head or head == base:
@@ -111,13 +114,20 @@ def _take_commits(
     if not hub.is_ancestor(base, head):
         hub.set_ref(salvaged(where.salvage_prefix, "unrelated", head), head)
         return base, "its branch does not contain the commit it started from: history was rewritten"
+    too_much = excess(hub, hub.tree_of(base), hub.tree_of(head))
+    if too_much:
+        hub.set_ref(salvaged(where.salvage_prefix, "excess", head), head)
+        return base, too_much
     return head, ""
 
 
-def _uncommitted_tree(hub: Hub, where: Where, parent: str, base: str) -> tuple[str, str]:
+def _uncommitted_tree(
+    hub: Hub, where: Where, parent: str, base: str, limits: Limits
+) -> tuple[str, str]:
     """The workspace's files as a tree, by an index and a git directory of our own."""
     index = where.scratch / "index"
-    index.with_name("index.lock").unlink(missing_ok=True)  # of a harvest that was killed
+    lock = index.with_name("index.lock")
+    lock.unlink(missing_ok=True)  # of a harvest that was killed
     git = Git(git_dir=hub.path, work_tree=where.workspace, index_file=index)
     if where.index is not None:
         shutil.copy2(where.index, index)  # with its time: git tells racy entries by it
@@ -128,10 +138,17 @@ def _uncommitted_tree(hub: Hub, where: Where, parent: str, base: str) -> tuple[s
         problem = "" if done.ok else f"its tree cannot be checked out: {complaint(args, done)}"
     # In a submodule git would run `git status`, by the configuration the agent gave it: those
     # stay as they are in its commits, where policy sees them. New ones become gitlinks unopened.
-    skipped = [f":(exclude,top,literal){path}" for path in _gitlinks(git, index)]
+    allowed = judge(git, survey(where.workspace), limits)
+    if allowed.none:
+        return git.run("write-tree").text, problem or allowed.problem
+    kept = (*_gitlinks(git, index), *allowed.left_out)
+    skipped = [f":(exclude,top,literal){path}" for path in kept]
     skipped += [f":(exclude,top,glob){litter}" for litter in where.litter]
     args = ("add", "--all", "--ignore-errors", "--", ".", *skipped)
     added = git.run(*args, check=False)
+    if added.timed_out:
+        lock.unlink(missing_ok=True)
+    problem = problem or allowed.problem
     if not problem and not added.ok:
         problem = _unread(args, added)
     return git.run("write-tree").text, problem

@@ -1,8 +1,9 @@
 """The hub: a bare repository that only fleet writes to, between the user's and the agents'.
 
 It has objects of its own (no alternates: a gc of the user's repository cannot take anything
-away), no hooks, no drivers, no gc. Every commit it must keep is under `refs/fleet/`. Each git
-process costs about 2 ms, so questions are asked together where they can be.
+away), no hooks, no drivers. Objects are here before the refs that name them, and some (the merges
+that wait to land) never have one: `extensions.preciousObjects` makes every git refuse to prune.
+Each git process costs about 2 ms, so questions are asked together where they can be.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from fleet.process.command import Done
+from fleet.repo import locks
 from fleet.repo.git import Git, GitError, complaint
 
 TIP = "refs/fleet/base/"  # one ref a commit taken from the user: old bases stay reachable
 CLONE_S = 1800.0
 OBJECT_ID = re.compile(r"[0-9a-f]{40,64}")
+BLOB = re.compile(rb"[0-9a-f]{40,64} blob (\d+)")  # of `cat-file --batch`
+HEAD_BYTES = 200
 UNPACK_LIMIT = 100  # objects, as in git: a pack for every attempt would slow down every lookup
 PACK_COUNT = slice(8, 12)  # gitformat-pack(5)
 # Whoever owns the user's repository: `locate` has asked git whether that is to be trusted.
@@ -76,7 +80,7 @@ class Hub:
         """Bring a commit of the user's own repository, which is trusted, and keep it."""
         # Old histories have flaws that fsck minds; they are the user's, not an agent's. A pack
         # appears whole, where loose objects of a killed fetch would make `has` say yes.
-        self.git.run(
+        self._write(
             "-c", "transfer.fsckObjects=false", "-c", "fetch.unpackLimit=1",
             "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc",
             "--update-shallow", UPLOAD_PACK, str(source_common_dir), f"+{commit}:{TIP}{commit}",
@@ -92,7 +96,7 @@ class Hub:
         else:
             self.git.run("index-pack", "--strict", "--fix-thin", "--stdin", stdin=pack)
         lines = "".join(f"update {name} {sha}\n" for name, sha in refs.items())
-        self.git.run("update-ref", "--stdin", stdin=lines.encode())
+        self._write("update-ref", "--stdin", stdin=lines.encode())
 
     def copy_shallow(self, git_dir: Path) -> None:
         """Tell a repository that borrows our objects where their history ends."""
@@ -111,7 +115,24 @@ class Hub:
     def set_ref(self, ref: str, new: str, old: str | None = None) -> bool:
         """Point a ref; with `old` only if it still points there."""
         expected = () if old is None else (old,)
-        return self.git.run("update-ref", ref, new, *expected, check=False).ok
+        return self._write("update-ref", ref, new, *expected, check=False).ok
+
+    def tidy(self) -> None:
+        """Remove the locks of processes that were killed, which nobody may have met yet; and have
+        a hub that an older fleet made keep its objects."""
+        locks.clear(self.path)
+        if b"preciousobjects" not in (self.path / "config").read_bytes().lower():
+            _keep_all(self.git)
+
+    def _write(self, *args: str, stdin: bytes = b"", check: bool = True) -> Done:
+        """A command that writes refs. A lock that a killed process has left is removed."""
+        writer = Git(git_dir=self.path, writes_refs=True)
+        done = writer.run(*args, stdin=stdin, check=False)
+        if locks.in_the_way(done) is not None and locks.clear(self.path):
+            done = writer.run(*args, stdin=stdin, check=False)
+        if check and not done.ok:
+            raise GitError(complaint(args, done))
+        return done
 
     def refs(self, prefix: str) -> dict[str, str]:
         listed = self.git.run("for-each-ref", "--format=%(refname) %(objectname)", prefix).text
@@ -133,6 +154,22 @@ class Hub:
     def read_file(self, tree: str, path: str) -> bytes | None:
         done = self.git.run("cat-file", "blob", f"{tree}:{path}", check=False)
         return done.out if done.ok else None
+
+    def read_files(self, tree: str, paths: Sequence[str]) -> dict[str, bytes]:
+        """Many small files that are there, by one process."""
+        if not paths:
+            return {}
+        asked = b"".join(os.fsencode(f"{tree}:{path}") + b"\0" for path in paths)
+        out = self.git.run("cat-file", "--batch", "-z", stdin=asked).out
+        found, at = {}, 0
+        for path in paths:
+            head, _, _ = out[at : at + HEAD_BYTES].partition(b"\n")
+            if not (match := BLOB.fullmatch(head)):
+                raise GitError(f"{path!r} of {tree} cannot be read as a file")
+            begin = at + len(head) + 1
+            at = begin + int(match[1]) + 1
+            found[path] = out[begin : at - 1]
+        return found
 
     def list_files(self, tree: str) -> tuple[str, ...]:
         listed = self.git.run("ls-tree", "-r", "-z", "--name-only", tree)
@@ -173,6 +210,7 @@ def _make(at: Path, source_common_dir: Path) -> None:
     git.run("config", "--remove-section", "remote.origin")
     git.run("config", "gc.auto", "0")
     git.run("config", "gc.pruneExpire", "never")
+    _keep_all(git)
     # Named, so that later fetches know what is here; not as branches, which are the user's.
     packed = at / "packed-refs"
     if packed.exists():
@@ -180,6 +218,11 @@ def _make(at: Path, source_common_dir: Path) -> None:
     (at / "info").mkdir(exist_ok=True)
     (at / "info" / "exclude").write_bytes(EXCLUDED.encode() + _users_excludes(source_common_dir))
     (at / "info" / "attributes").write_text("")
+
+
+def _keep_all(git: Git) -> None:
+    git.run("config", "core.repositoryFormatVersion", "1")
+    git.run("config", "extensions.preciousObjects", "true")
 
 
 def _pair(line: str) -> tuple[str, str, str]:

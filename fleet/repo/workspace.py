@@ -8,7 +8,6 @@ killed attempt is never in the way.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import stat
@@ -17,6 +16,7 @@ from pathlib import Path
 from fleet.core.errors import FleetError
 from fleet.repo.git import Git, locate
 from fleet.repo.hub import Hub
+from fleet.repo.raze import raze
 
 REMOVE_TRIES = 3
 SHA256_DIGITS = 64
@@ -87,18 +87,5 @@ def remove(at: Path, *, beneath: Path) -> None:
     if at.is_symlink() or at.resolve().parent != beneath.resolve():
         raise FleetError(f"{at} is not one of the workspaces in {beneath}: not removed")
     for _ in range(REMOVE_TRIES):  # something may still be writing: what stays is swept later
-        shutil.rmtree(at, ignore_errors=True)
-        if not at.exists():
+        if raze(at):
             return
-        _open_up(at)
-
-
-def _open_up(at: Path) -> None:
-    """Give ourselves the right to list and empty every folder, from the top down."""
-    pending = [at]
-    while pending:
-        folder = pending.pop()
-        with contextlib.suppress(OSError):
-            folder.chmod(0o700)
-            with os.scandir(folder) as entries:
-                pending += [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]

@@ -40,7 +40,7 @@ def run_agent(
         "session": place.session,
     }
     for name, content in files_of(profile, **values, **access.values).items():
-        write_private(rooms.home / name, content.encode())
+        write_private(rooms.in_home(name), content.encode())
     env = {
         **fleet.agent_environment(walls.place.home, walls.place.tmp, tools),
         **walls.sandbox.env(),

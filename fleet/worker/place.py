@@ -42,7 +42,7 @@ def open_place(fleet: Fleet, claim: Claim, profile: Profile, tip: str) -> Place:
     left = sessions.find(fleet.db, task, claim.epoch - 1)
     if left is not None:
         rooms = open_rooms(fleet, task, left.rooms)
-        there = (rooms.work / ".git").is_dir() and fleet.hub.has(left.base)
+        there = rooms.are_whole() and fleet.hub.has(left.base)
         if there and profile.api and left.agent == profile.name:
             rooms.unlock()
             resumes = bool(profile.resume and left.id)

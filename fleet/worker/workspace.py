@@ -11,10 +11,11 @@ from fleet.core.event import Event, Kind
 from fleet.core.profile import Profile
 from fleet.repo import workspace
 from fleet.repo.harvest import Harvest, Signature, Where, harvest
+from fleet.repo.survey import Limits
 from fleet.store import events, sessions
 from fleet.wiring import AUTHOR_EMAIL, Fleet
 
-BUNDLE_FILES = 10  # an agent's commits may take this many times the largest file allowed
+LARGEST_FILES = 10  # an agent's work may take this many times the largest file allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,22 @@ class Rooms:
             index_copy=self.index,
         )
         workspace.include_ignored(fleet.layout.top, self.work)
+
+    def are_whole(self) -> bool:
+        """Whether another attempt can go on in them: an agent may have put links in their place,
+        and whoever follows one works, writes and removes locks elsewhere."""
+        own = (self.root, self.work, self.work / ".git", self.home, self.tmp)
+        return all(folder.is_dir() and not folder.is_symlink() for folder in own)
+
+    def in_home(self, name: str) -> Path:
+        """Where a file of ours goes in its HOME; links of the agent's on the way are removed."""
+        place = self.home / name
+        for folder in place.parents:
+            if folder == self.home:
+                break
+            if folder.is_symlink():
+                folder.unlink()
+        return place
 
     def unlock(self) -> None:
         """A git that was killed has left its locks; whoever held them is dead."""
@@ -131,6 +148,7 @@ def _harvest(
     litter: tuple[str, ...] = (),
 ) -> Harvest:
     rooms.scratch.mkdir(mode=0o700, exist_ok=True)
+    largest = fleet.rules.max_file_bytes
     return harvest(
         fleet.hub,
         Where(
@@ -144,7 +162,7 @@ def _harvest(
         base=base,
         agent_env=fleet.agent_environment(rooms.home, rooms.tmp),
         signature=signature,
-        max_bytes=fleet.rules.max_file_bytes * BUNDLE_FILES,
+        limits=Limits(file=largest, total=largest * LARGEST_FILES),
     )
 
 

@@ -11,6 +11,7 @@ from fleet.repo import workspace
 from fleet.repo.branch import Target
 from fleet.repo.harvest import Harvest, Signature, Where, harvest
 from fleet.repo.hub import Hub
+from fleet.repo.survey import Limits
 
 AT = 1_700_000_000
 
@@ -29,6 +30,19 @@ def git(at: Path, *args: str, check: bool = True) -> str:
     if check and done.returncode:
         raise AssertionError(f"git {' '.join(args)}: {done.stderr}")
     return done.stdout.rstrip("\n")
+
+
+def feed(at: Path, stdin: str, *args: str) -> str:
+    """git with something to read."""
+    done = subprocess.run(
+        ["git", *args], cwd=at, input=stdin.encode(), check=True, capture_output=True, timeout=30
+    )
+    return done.stdout.decode().strip()
+
+
+def make_tree(at: Path, entries: str) -> str:
+    """A tree of the given entries, in the order git wants them."""
+    return feed(at, entries, "mktree")
 
 
 def write(at: Path, files: dict[str, str]) -> None:
@@ -73,7 +87,13 @@ class Attempt:
     def salvage(self) -> str:
         return f"refs/fleet/salvage/t/{self.epoch}/"
 
-    def harvest(self, *, max_bytes: int = 10_000_000, litter: tuple[str, ...] = ()) -> Harvest:
+    def harvest(
+        self,
+        *,
+        max_bytes: int = 10_000_000,
+        max_file_bytes: int = 10_000_000,
+        litter: tuple[str, ...] = (),
+    ) -> Harvest:
         (self.root / "scratch").mkdir(exist_ok=True)
         index = self.root / "index"
         return harvest(
@@ -89,7 +109,7 @@ class Attempt:
             base=self.base,
             agent_env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]},
             signature=Signature(message="task", name="agent", email="agent@localhost", at=AT),
-            max_bytes=max_bytes,
+            limits=Limits(file=max_file_bytes, total=max_bytes),
         )
 
     def salvaged(self) -> set[str]:

@@ -142,7 +142,7 @@ def test_a_branch_that_moves_between_the_look_and_the_move_is_raced(
     swap = Target._swap
     moved: list[str] = []
 
-    def too_late(target: Target, old: str, new: str) -> bool:
+    def too_late(target: Target, old: str, new: str) -> Advance:
         moved.append(commit(scene.top, {"sub/b.txt": "theirs\n"}))
         return swap(target, old, new)
 
@@ -217,7 +217,7 @@ def test_a_checkout_that_cannot_follow_after_all_takes_the_move_back(
     old, new = _sent(scene)
     swap = Target._swap
 
-    def and_the_user_writes(target: Target, old: str, new: str) -> bool:
+    def and_the_user_writes(target: Target, old: str, new: str) -> Advance:
         done = swap(target, old, new)
         write(scene.folder / "second", {"new": "mine"})
         return done

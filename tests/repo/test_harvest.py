@@ -204,6 +204,19 @@ def test_too_big_a_bundle_is_a_problem_not_an_exception(scene: Scene) -> None:
     assert "its commits take 0.3 MB; the limit is 0.1 MB" in got.problem
 
 
+def test_a_big_file_in_any_commit_is_a_problem_before_it_is_packed(scene: Scene) -> None:
+    commit(scene.top, {"was": "x" * 200_000})  # the user's own is no matter
+    attempt = scene.attempt()
+    fine = commit(attempt.work, {"small": "s"})
+    assert attempt.harvest(max_file_bytes=100_000).head == fine
+    attempt = scene.attempt()
+    commit(attempt.work, {"big": "y" * 200_000})
+    commit(attempt.work, {"big": "small by now"})
+    got = attempt.harvest(max_file_bytes=100_000)
+    assert got.problem == "its commits hold a file of more than 0.1 MB (max_file_mb)"
+    assert scene.hub.read_file(got.head, "big") == b"small by now"
+
+
 def test_many_objects_arrive_too(scene: Scene) -> None:
     attempt = scene.attempt()
     head = commit(attempt.work, {f"many/{n}": f"{n}" for n in range(150)})

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.repo.scene import Attempt, Scene, a_repository, commit, git, write
+from fleet.repo.weight import excess
+from tests.repo.scene import Attempt, Scene, a_repository, commit, git, make_tree, write
 
 HOOKS = ("pre-commit", "post-index-change", "reference-transaction", "post-checkout", "pre-push")
 
@@ -108,6 +109,26 @@ def _by_alternates(attempt: Attempt, private: Path, secret: str) -> None:
     git(attempt.work, "update-ref", "refs/heads/steal", secret)
 
 
+def _by_a_link_for_alternates(attempt: Attempt, private: Path, secret: str) -> None:
+    alternates = attempt.work / ".git/objects/info/alternates"
+    alternates.unlink()
+    alternates.symlink_to(attempt.root / "list")
+    write(attempt.root, {"list": f"{attempt.scene.hub.objects}\n{private}/objects\n"})
+    git(attempt.work, "update-ref", "refs/heads/steal", secret)
+
+
+def _by_alternates_with_a_long_tail(attempt: Attempt, private: Path, secret: str) -> None:
+    with (attempt.work / ".git/objects/info/alternates").open("a") as file:
+        file.write(f"{private}/objects\n" + "\n" * 5_000_000)
+    git(attempt.work, "update-ref", "refs/heads/steal", secret)
+
+
+def _by_a_linked_info(attempt: Attempt, private: Path, secret: str) -> None:
+    shutil.move(attempt.work / ".git/objects/info", attempt.root / "info")
+    (attempt.work / ".git/objects/info").symlink_to(attempt.root / "info")
+    _by_alternates(attempt, private, secret)
+
+
 def _by_a_linked_pack(attempt: Attempt, private: Path, secret: str) -> None:
     git(private, "repack", "--quiet", "-a", "-d")
     shutil.rmtree(attempt.work / ".git/objects/pack")
@@ -148,6 +169,9 @@ def _by_a_link(attempt: Attempt, private: Path, secret: str) -> None:
     "steal",
     [
         _by_alternates,
+        _by_a_link_for_alternates,
+        _by_alternates_with_a_long_tail,
+        _by_a_linked_info,
         _by_a_linked_pack,
         _by_a_linked_object,
         _by_a_linked_store,
@@ -174,7 +198,7 @@ def test_another_repository_is_not_read_for_it(
 def test_pipes_and_links_in_its_git_directory_do_not_hold_us_up(scene: Scene) -> None:
     attempt = scene.attempt()
     write(attempt.work, {"one": "1"})
-    for name in ("HEAD", "packed-refs", "refs/heads/pipe", "logs/HEAD"):
+    for name in ("HEAD", "packed-refs", "refs/heads/pipe", "logs/HEAD", "config", "index"):
         path = attempt.work / ".git" / name
         path.parent.mkdir(exist_ok=True)
         path.unlink(missing_ok=True)
@@ -184,11 +208,122 @@ def test_pipes_and_links_in_its_git_directory_do_not_hold_us_up(scene: Scene) ->
     assert (got.changed, got.problem) == (True, "")
 
 
+@pytest.mark.parametrize("name", ["info/alternates", "info/packs", "pack/pack-1.idx", "aa/bb"])
+def test_nor_do_pipes_among_its_objects(scene: Scene, name: str) -> None:
+    attempt = scene.attempt()
+    commit(attempt.work, {"one": "1"})
+    path = attempt.work / ".git/objects" / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    got = attempt.harvest()
+    assert "its commits could not be taken" in got.problem
+    assert scene.hub.read_file(got.head, "one") == b"1"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "nothing", "link to itself"])
+def test_whatever_it_puts_in_place_of_its_git_directory_its_files_are_taken(
+    scene: Scene, kind: str
+) -> None:
+    attempt = scene.attempt()
+    write(attempt.work, {"one": "1"})
+    place = attempt.work / ".git"
+    shutil.rmtree(place)
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        (place / "objects").mkdir(parents=True)
+    elif kind == "link to itself":
+        place.symlink_to(place)
+    got = attempt.harvest()
+    assert scene.hub.list_files(got.head) == ("a.txt", "one", "sub/b.txt")
+
+
+def test_grafts_replacements_and_a_worktree_elsewhere_change_nothing(
+    scene: Scene, tmp_path: Path
+) -> None:
+    commit(scene.top, {"a.txt": "second\n"})
+    attempt = scene.attempt()
+    parent = git(attempt.work, "rev-parse", "HEAD^")
+    head = commit(attempt.work, {"one": "1"})
+    other = commit(attempt.work, {"one": "other"})
+    git(attempt.work, "reset", "--quiet", "--hard", head)
+    git(attempt.work, "replace", head, other)
+    write(attempt.work, {".git/info/grafts": f"{head} {parent}\n", ".git/shallow": f"{head}\n"})
+    write(tmp_path / "elsewhere", {"secret": "SECRET"})
+    config = f"[core]\n\tworktree = {tmp_path}/elsewhere\n[include]\n\tpath = /etc/passwd\n"
+    write(attempt.work, {".git/config": config, ".git/config.worktree": config})
+    got = attempt.harvest()
+    assert (got.head, got.problem) == (head, "")
+    assert scene.hub.read_file(got.head, "one") == b"1"
+    assert git(scene.hub.path, "rev-parse", f"{head}^") == attempt.base
+    assert attempt.salvaged() == {other}
+
+
+def test_a_tree_bomb_is_neither_unfolded_nor_lost(scene: Scene) -> None:
+    attempt = scene.attempt()
+    blob = git(attempt.work, "rev-parse", "HEAD:a.txt")
+    entries = "".join(f"100644 blob {blob}\tf{n}\n" for n in range(10))
+    for _ in range(12):  # 10^13 paths in 13 objects
+        tree = make_tree(attempt.work, entries)
+        entries = "".join(f"040000 tree {tree}\td{n}\n" for n in range(10))
+    bomb = git(attempt.work, "commit-tree", tree, "-p", "HEAD", "-m", "bomb")
+    git(attempt.work, "update-ref", "HEAD", bomb)
+    write(attempt.work, {"good": "g"})
+    got = attempt.harvest()
+    assert "it changes 1000000000000 paths; the most that is taken is 200000" in got.problem
+    assert attempt.salvaged() == {bomb}
+    assert scene.hub.list_files(got.head) == ("a.txt", "good", "sub/b.txt")
+
+
+def test_a_bomb_of_folders_that_were_there_is_one_too(scene: Scene) -> None:
+    commit(scene.top, {f"many/{n}/{m}": "x" for n in range(30) for m in range(10)})
+    attempt = scene.attempt()
+    known = git(attempt.work, "rev-parse", "HEAD:many")
+    entries = f"040000 tree {known}\tmany\n"  # where it was, it counts for nothing
+    for _ in range(3):
+        tree = make_tree(attempt.work, entries)
+        entries = "".join(f"040000 tree {tree}\td{n}\n" for n in range(10))
+        entries += f"040000 tree {known}\tmany\n"
+    tree = make_tree(attempt.work, entries)
+    bomb = git(attempt.work, "commit-tree", tree, "-p", "HEAD", "-m", "bomb")
+    assert excess(scene.hub, attempt.base, attempt.base) == ""
+    git(attempt.work, "update-ref", "HEAD", bomb)
+    assert "it changes 333000 paths" in attempt.harvest().problem
+
+
+def test_folders_in_folders_without_end_are_refused(scene: Scene) -> None:
+    attempt = scene.attempt()
+    blob = git(attempt.work, "rev-parse", "HEAD:a.txt")
+    path = "d/" * 201 + "f"
+    git(attempt.work, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
+    git(attempt.work, "commit", "--quiet", "--message", "deep")
+    assert "nested more than 200 deep" in attempt.harvest().problem
+
+
+def test_what_it_amended_away_is_kept_up_to_a_limit(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.repo.bundle.MAX_REFS", 20)
+    attempt = scene.attempt()
+    for number in range(25):
+        git(attempt.work, "commit", "--quiet", "--allow-empty", "--amend", "-m", f"{number}")
+    git(attempt.work, "reset", "--quiet", "--hard", attempt.base)
+    assert attempt.harvest().problem == ""
+    assert len(attempt.salvaged()) == 20
+
+
 def test_a_flood_of_refs_is_a_problem(scene: Scene) -> None:
     attempt = scene.attempt()
     lines = "".join(f"{attempt.base} refs/heads/n{n}\n" for n in range(1001))
     write(attempt.work, {".git/packed-refs": lines})
     assert "the most that is taken is 1000" in attempt.harvest().problem
+
+
+def test_a_flood_of_files_for_refs_is_one_too(scene: Scene) -> None:
+    attempt = scene.attempt()
+    write(attempt.work, {f".git/refs/heads/n{n}": "" for n in range(2001)})
+    assert "its refs are more than 1000" in attempt.harvest().problem
 
 
 def test_a_workspace_that_is_a_link_by_now_is_not_followed(scene: Scene, tmp_path: Path) -> None:
@@ -201,10 +336,25 @@ def test_a_workspace_that_is_a_link_by_now_is_not_followed(scene: Scene, tmp_pat
     assert "gone" in got.problem
 
 
-def test_a_malformed_object_is_refused_by_the_hub(scene: Scene) -> None:
+MALFORMED = {
+    "git": b".git",
+    "case": b".GIT",
+    "short": b"git~1",
+    "space": b".git ",
+    "invisible": ".g\u200cit".encode(),
+    "stream": b".git::$INDEX_ALLOCATION",
+    "backslash": b"a\\.git\\x",
+    "up": b"..",
+    "slash": b"a/b",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_object_is_refused_by_the_hub(scene: Scene, name: bytes) -> None:
     attempt = scene.attempt()
     blob = git(attempt.work, "rev-parse", "HEAD:a.txt")
-    (scene.folder / "entries").write_bytes(b"100644 .git\0" + bytes.fromhex(blob))
+    (scene.folder / "entries").write_bytes(b"100644 " + name + b"\0" + bytes.fromhex(blob))
     tree = git(
         attempt.work, "hash-object", "-t", "tree", "--literally", "-w",
         str(scene.folder / "entries"),
@@ -212,5 +362,18 @@ def test_a_malformed_object_is_refused_by_the_hub(scene: Scene) -> None:
     made = git(attempt.work, "commit-tree", tree, "-p", "HEAD", "-m", "evil")
     git(attempt.work, "update-ref", "HEAD", made)
     got = attempt.harvest()
-    assert "its commits could not be taken" in got.problem
+    assert "its commits could not be" in got.problem
     assert not scene.hub.read_ref(attempt.ref)
+
+
+@pytest.mark.parametrize(
+    "line", ["update = !touch /tmp/x", "url = -u./payload", "path = -x", "url = ext::touch /tmp/x"]
+)
+def test_submodules_that_run_something_are_refused_by_the_hub(scene: Scene, line: str) -> None:
+    attempt = scene.attempt()
+    text = f'[submodule "s"]\n\tpath = s\n\turl = https://example.org/s\n\t{line}\n'
+    commit(attempt.work, {".gitmodules": text})
+    got = attempt.harvest()
+    taken = scene.hub.read_ref(attempt.ref)
+    assert got.problem or line.startswith("url = ext")  # which git refuses to use, and policy
+    assert got.problem == "" or taken is None or taken == got.head

@@ -161,6 +161,10 @@ def test_files_of_a_commit_are_read_by_their_names(scene: Scene) -> None:
     assert all(scene.hub.read_file(tip, name) == b"text" for name in NAMES)
     assert scene.hub.read_file(tip, "absent") is None
     assert scene.hub.read_file(tip, "deep") is None
+    assert scene.hub.read_files(tip, NAMES) == dict.fromkeys(NAMES, b"text")
+    assert scene.hub.read_files(tip, []) == {}
+    with pytest.raises(GitError):
+        scene.hub.read_files(tip, ["absent"])
 
 
 def test_a_clean_checkout_is_what_git_archive_gives(scene: Scene, tmp_path: Path) -> None:
