@@ -156,13 +156,18 @@ class Hub:
         return done.out if done.ok else None
 
     def read_files(self, tree: str, paths: Sequence[str]) -> dict[str, bytes]:
-        """Many small files that are there, by one process."""
+        """Many small files, those of them that are there, by one process."""
         if not paths:
             return {}
-        asked = b"".join(os.fsencode(f"{tree}:{path}") + b"\0" for path in paths)
-        out = self.git.run("cat-file", "--batch", "-z", stdin=asked).out
+        asked = {path: os.fsencode(f"{tree}:{path}") for path in paths}
+        stdin = b"".join(name + b"\0" for name in asked.values())
+        out = self.git.run("cat-file", "--batch", "-z", stdin=stdin).out
         found, at = {}, 0
-        for path in paths:
+        for path, name in asked.items():
+            missing = name + b" missing\n"
+            if out.startswith(missing, at):
+                at += len(missing)
+                continue
             head, _, _ = out[at : at + HEAD_BYTES].partition(b"\n")
             if not (match := BLOB.fullmatch(head)):
                 raise GitError(f"{path!r} of {tree} cannot be read as a file")
