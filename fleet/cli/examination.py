@@ -28,7 +28,7 @@ Finding = tuple[bool, str]  # whether it is well, and what was found
 
 
 def audited() -> Iterator[Finding]:
-    fleet = open_fleet(Path.cwd(), os.environ)
+    fleet = open_fleet(Path.cwd(), os.environ, mends=False, thorough=True)
     breaches = audit(fleet)
     for breach in breaches:
         yield False, str(breach)

@@ -44,7 +44,7 @@ def run(
     from fleet.wiring import open_fleet
     from fleet.worker.preflight import preflight, take_tasks
 
-    fleet = open_fleet(Path.cwd(), os.environ, force=force)
+    fleet = open_fleet(Path.cwd(), os.environ, force=force, thorough=True)
     wanted = agents or fleet.config.fleet.agents
     if wanted > 100 and not force:
         raise UsageError(f"--agents {wanted}: more than 100 need --force")
@@ -120,7 +120,7 @@ def worker() -> None:
     from fleet.worker.__main__ import work
     from fleet.worker.preflight import preflight, take_tasks
 
-    fleet = open_fleet(Path.cwd(), os.environ)
+    fleet = open_fleet(Path.cwd(), os.environ, thorough=True)
     take_tasks(fleet)
     preflight(fleet, keys=False)
     if not is_held(fleet.layout.coordinator_lock):

@@ -42,7 +42,7 @@ def main() -> int:
 
 def land(top: Path) -> int:
     with StopFlag() as stop:
-        fleet = open_fleet(top, os.environ)
+        fleet = open_fleet(top, os.environ, mends=False)
         logs.start(
             fleet.layout.logs / "lander.log",
             form=fleet.config.env.log_format,

@@ -38,7 +38,7 @@ def main() -> int:
 def work(top: Path, number: int | None) -> int:
     name = f"agent-{number}" if number is not None else f"hand-{os.getpid()}"
     with StopFlag() as stop:
-        fleet = open_fleet(top, os.environ)
+        fleet = open_fleet(top, os.environ, mends=number is None)
         forget(fleet.config.proxy.secret_names())  # agents run as our user and can see /proc
         hide()
         logs.start(
