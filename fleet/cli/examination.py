@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from fleet.cli import storage
 from fleet.cli.opening import Seen, view
 from fleet.config import Config
 from fleet.core.errors import FleetError
@@ -59,6 +60,7 @@ def examined() -> Iterator[Finding]:
         yield False, str(error)
         return
     yield True, f"repository {seen.layout.top}, state in {seen.layout.state}"
+    yield from storage.examined(seen)
     yield True, f"fleet.toml: {seen.config.fleet.agents} agents"
     if seen.files.problems:
         for problem in seen.files.problems:

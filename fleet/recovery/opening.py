@@ -210,4 +210,5 @@ def _busy(layout: Layout, why: str) -> str:
 
 def kept_aside(layout: Layout) -> list[Path]:
     """Damaged databases that were moved away."""
-    return [path for path in sorted(layout.state.glob("state.db.damaged-*")) if path.suffix]
+    found = layout.state.glob(layout.damaged(0).name.replace("0", "*"))
+    return sorted(path for path in found if not path.name.endswith(SUFFIXES[:2]))
