@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.core.errors import DamagedError, StorageError
+from fleet.recovery.hub import mend_hub
 from fleet.recovery.traces import Traces, read_traces
 from fleet.repo.branch import Target
 from fleet.repo.hub import Hub
@@ -57,6 +58,8 @@ class Place:
 
     def bring_up_to_date(self, db: Database, *, why: str) -> str:
         """What was taken over from git, for a person; "" when nothing was."""
+        if self.hub.path.is_dir():
+            mend_hub(self.hub, db)
         truth = read_traces(self.layout, self.find_target(), self.hub, since=reconciled(db))
         witness = Traces(layout=self.layout, hub=self.hub)
         taken = take_over(db, truth, witness, why=why, now=time.time())
