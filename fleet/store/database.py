@@ -19,7 +19,7 @@ from fleet.store.space import release_if_short
 from fleet.store.sqlite import connect, explained, inode
 
 MEMORY = Path(":memory:")
-WHOLE_CHECK_BYTES = 64_000_000  # up to here indexes are compared with their tables as well
+WHOLE_CHECK_BYTES = 16_000_000  # up to here indexes are compared with their tables as well
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
 Migration = Callable[["Database"], None]
