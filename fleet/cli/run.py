@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli.output import is_terminal, say
-from fleet.core.errors import Exit, FleetError, UsageError
+from fleet.core.errors import Exit, FleetError, StorageError, UsageError
 
 
 def run(
@@ -95,8 +95,11 @@ def _traffic(calls: Path, *, since: float) -> list[str]:
     from fleet.faces.traffic import summary_lines
     from fleet.store.traffic import open_calls, totals
 
-    with contextlib.closing(open_calls(calls)) as db:
-        return summary_lines(totals(db, since=since))
+    try:
+        with contextlib.closing(open_calls(calls)) as db:
+            return summary_lines(totals(db, since=since))
+    except StorageError as error:  # what has landed has landed
+        return [str(error)]
 
 
 def _check_tape(record: Path | None, replay: Path | None, *, served: bool) -> None:

@@ -21,8 +21,11 @@ def landed(git: Git, tips: Sequence[str], *, since: Sequence[str] = ()) -> tuple
     known = tuple(f"^{commit}" for commit in since if _has(git, commit))
     if not tips:
         return ()
-    args = ("log", "-z", "--reverse", "--first-parent", "--grep=^Fleet-Task: ", f"--format={_FORM}")
-    listed = git.run(*args, *tips, *known, "--").out.decode("utf-8", "replace")
+    # Whatever the repository's own configuration says of patterns, signatures and encodings.
+    listed = git.run(
+        "log", "-z", "--reverse", "--first-parent", "--basic-regexp", "--grep=^Fleet-Task: ",
+        "--no-show-signature", "--encoding=UTF-8", f"--format={_FORM}", *tips, *known, "--",
+    ).out.decode("utf-8", "replace")  # fmt: skip
     return tuple(_stamped(listed.split("\0")))
 
 
@@ -40,7 +43,7 @@ def outside(
     args = ("rev-list", "--first-parent", *tips, *((f"^{before}",) if before else ()), "--")
     stamped = {entry.commit for entry in ours}
     line = (commit for commit in git.run(*args).text.split() if commit not in stamped)
-    return (*line, *((before,) if before else ()))
+    return (*line, *((before,) if before and not since else ()))
 
 
 def _stamped(entries: Sequence[str]) -> Iterator[Landed]:

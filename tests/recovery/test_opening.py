@@ -235,3 +235,24 @@ def test_a_rebuild_is_told_in_the_ledger(place: Place) -> None:
     row = fleet.db.one("SELECT outcome FROM attempts WHERE task = 'one' AND epoch = 1")
     assert row == (Outcome.MERGED,)
     fleet.close()
+
+
+def test_the_users_own_settings_of_git_hide_no_landing(place: Place) -> None:
+    for setting in ("grep.patternType=fixed", "log.showSignature=true"):
+        place.git("config", *setting.split("="))
+    place.git("config", "i18n.logOutputEncoding", "UTF-16")
+    place.land("one", 1)
+    assert place.states() == {"one": ("merged", 1)}
+
+
+def test_a_commit_before_the_first_look_is_not_made_external_by_a_later_one(place: Place) -> None:
+    place.land("one", 1)
+    place.states(thorough=True)
+    first = place.git("rev-parse", "HEAD")
+    place.commit("from outside")
+    place.land("two", 1)
+    assert place.states(thorough=True) == {"one": ("merged", 1), "two": ("merged", 1)}
+    fleet = place.open()
+    assert first not in fleet.queue.externals()
+    fleet.close()
+    assert place.breaches() == []

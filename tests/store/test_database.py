@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import apsw
 import pytest
 
 from fleet.core.errors import DamagedError, FleetError, StaleError, StorageError
@@ -142,3 +143,19 @@ def test_a_copy_is_whole_and_replaces_an_older_one(tmp_path: Path) -> None:
     assert kept.find_damage() == ""
     kept.close()
     assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_file_from_before_checksums_goes_on_without_them(tmp_path: Path) -> None:
+    plain = apsw.Connection(str(tmp_path / "state.db"), vfs="unix")
+    plain.execute("PRAGMA journal_mode=WAL")
+    plain.execute("CREATE TABLE kept(x)")
+    plain.execute("INSERT INTO kept VALUES(7)")
+    plain.close()
+    db = a_database(tmp_path)
+    with db.transaction():
+        db.write("INSERT INTO kept VALUES(8)")
+    assert db.find_damage() == ""
+    db.close()
+    again = a_database(tmp_path)
+    assert again.rows("SELECT x FROM kept") == [(7,), (8,)]
+    again.close()
