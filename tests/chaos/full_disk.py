@@ -45,18 +45,25 @@ def namespace() -> list[str]:
     return words if done.returncode == 0 else []
 
 
-def fill(path: Path, leave: int) -> None:
-    """Take what is left, but for some bytes."""
+def free(path: Path) -> int:
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+def fill(path: Path, leave: int, *, greedy: bool) -> None:
+    """Take what is left, but for some bytes; if `greedy` also what others free meanwhile."""
     with path.open("wb") as file:
+        left = free(path.parent) - leave
         size, piece = 0, PIECE
         while piece >= 4096:
-            found = os.statvfs(path)
-            if found.f_bavail * found.f_frsize - leave < piece:
+            left = free(path) - leave if greedy else left
+            if left < piece:
                 piece //= 2
                 continue
             try:
                 os.posix_fallocate(file.fileno(), size, piece)
                 size += piece
+                left -= piece
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
@@ -69,11 +76,19 @@ def case(folder: Path, rng: random.Random) -> tuple[str, str]:
     small_fleet.write_tasks(place, TASKS, prompt="@sleep 0.3")
     config = place.top / "fleet.toml"
     config.write_text(
-        config.read_text().replace("[gate]", "agents = 3\n[workspace]\nmin_free_mb = 6\n[gate]")
+        config.read_text().replace("[gate]", "agents = 3\n[workspace]\nmin_free_mb = 24\n[gate]")
     )
     place.git("commit", "-qam", "settings")
-    leave = rng.choice([0, 0, 0, 1_000_000, 5_000_000])
-    ended, said = _run_and_fill(place, folder / "filler", rng.uniform(0.0, 4.0), leave)
+    leave = rng.choice([0, 0, 0, 1_000_000, 20_000_000])
+    at_work = rng.random() < 0.8  # else somewhere in its start
+    ended, said = _run_and_fill(
+        place,
+        folder / "filler",
+        rng.uniform(0.0, 3.0),
+        leave,
+        at_work=at_work,
+        greedy=rng.random() < 0.3,
+    )
     if "Traceback" in said:
         return ended, said[-1500:]
     done = _fleet(place, "run")
@@ -88,7 +103,9 @@ def case(folder: Path, rng: random.Random) -> tuple[str, str]:
     return ended, f"{missing} have not landed" if missing else ""
 
 
-def _run_and_fill(place: Place, filler: Path, after_s: float, leave: int) -> tuple[str, str]:
+def _run_and_fill(
+    place: Place, filler: Path, after_s: float, leave: int, *, at_work: bool, greedy: bool
+) -> tuple[str, str]:
     run = subprocess.Popen(
         [*FLEET, "run"],
         cwd=place.top,
@@ -97,9 +114,12 @@ def _run_and_fill(place: Place, filler: Path, after_s: float, leave: int) -> tup
         stderr=subprocess.STDOUT,
         text=True,
     )
+    claims = place.layout.claim_lock("any").parent
     try:
+        while at_work and run.poll() is None and not any(claims.glob("*.lock")):
+            time.sleep(0.02)
         _await(run, after_s)
-        fill(filler, leave)
+        fill(filler, leave, greedy=greedy)
         _await(run, HOLD_S)
         ended = run.poll() is not None
         filler.unlink()
