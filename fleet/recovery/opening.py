@@ -58,9 +58,10 @@ class Place:
 
     def bring_up_to_date(self, db: Database, *, why: str) -> str:
         """What was taken over from git, for a person; "" when nothing was."""
+        target = self.find_target()
         if self.hub.path.is_dir():
-            mend_hub(self.hub, db)
-        truth = read_traces(self.layout, self.find_target(), self.hub, since=reconciled(db))
+            mend_hub(self.hub, db, target.git)
+        truth = read_traces(self.layout, target, self.hub, since=reconciled(db))
         witness = Traces(layout=self.layout, hub=self.hub)
         taken = take_over(db, truth, witness, why=why, now=time.time())
         if why:

@@ -54,3 +54,18 @@ def test_one_bad_line_does_not_hide_all_other_refs(place: Place, tail: bytes) ->
     place.open(thorough=True).close()
     assert kept(place) == before
     assert place.breaches() == []
+
+
+@pytest.mark.parametrize("name", ["HEAD", "config"])
+@pytest.mark.parametrize("content", [None, b"\0" * 60, b"[core"])
+def test_a_hub_that_git_knows_no_more_is_known_again(
+    place: Place, name: str, content: bytes | None
+) -> None:
+    before, path = kept(place), place.layout.hub / name
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    place.open(thorough=True).close()
+    assert kept(place) == before
+    assert place.breaches() == []
