@@ -75,8 +75,7 @@ class Worker:
     def run(self) -> None:
         """Until told to stop, left alone by the coordinator, or out of work."""
         while not self._should_leave():
-            may = self._orders.may_claim(time.time()) and self._has_room()
-            taken = self.claim() if may else None
+            taken = self.claim() if self.may_claim() else None
             if taken is not None:
                 self.work(taken)
             elif self._out_of_work():
@@ -84,11 +83,16 @@ class Worker:
             else:
                 self._stop.wait(IDLE_S)
 
-    def _has_room(self) -> bool:
-        """Whether anything may be begun on these disks. Said once, whoever notices first."""
+    def may_claim(self) -> bool:
+        """Whether orders and disks allow anything new. Want of room is said once, by whoever
+        notices first."""
+        self._look()
+        if not self._orders.may_claim(time.time()):
+            return False
         lacking = self._fleet.space.lacking()
         if bool(lacking) != bool(self._orders.no_room):
             control.tell_room(self._fleet.controls, lacking, now=time.time())
+            self._orders = control.read(self._fleet.controls)  # our own writes move no version
         return not lacking
 
     def claim(self) -> Taken | None:
