@@ -31,7 +31,6 @@ INSIDE = "FLEET_TEST_FULL_DISK"
 FLEET = [sys.executable, "-m", "fleet"]
 HOLD_S = 6.0  # the disk stays full so long, or until the run has ended
 GIVE_UP_S = 240.0
-TASKS = [f"t{n}" for n in range(6)]
 PIECE = 1 << 20
 
 
@@ -70,10 +69,11 @@ def fill(path: Path, leave: int, *, greedy: bool) -> None:
                 piece //= 2
 
 
-def case(folder: Path, rng: random.Random) -> tuple[str, str]:
+def case(folder: Path, rng: random.Random, tasks: int) -> tuple[str, str]:
     """How the run on the full disk ended, and what was wrong with that or with what followed."""
     place = a_place(folder)
-    small_fleet.write_tasks(place, TASKS, prompt="@sleep 0.3")
+    names = [f"t{n}" for n in range(tasks)]
+    small_fleet.write_tasks(place, names, prompt="@sleep 0.3")
     config = place.top / "fleet.toml"
     config.write_text(
         config.read_text().replace("[gate]", "agents = 3\n[workspace]\nmin_free_mb = 24\n[gate]")
@@ -97,7 +97,7 @@ def case(folder: Path, rng: random.Random) -> tuple[str, str]:
     audit = _fleet(place, "doctor", "--audit")
     if audit.returncode != 0:
         return ended, audit.stdout + audit.stderr
-    missing = [task for task in TASKS if not (place.top / f"{task}.txt").exists()]
+    missing = [task for task in names if not (place.top / f"{task}.txt").exists()]
     for git_dir in (place.layout.common_dir, place.layout.hub):
         place.git("fsck", "--no-dangling", git_dir=git_dir)
     return ended, f"{missing} have not landed" if missing else ""
@@ -154,6 +154,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mb", type=int, default=64)
+    parser.add_argument("--tasks", type=int, default=6)
     options = parser.parse_args()
     if INSIDE not in os.environ:
         prefix = namespace()
@@ -162,10 +163,10 @@ def main() -> int:
             return 77
         argv = [*prefix, sys.executable, "-m", "tests.chaos.full_disk", *sys.argv[1:]]
         os.execvpe(argv[0], argv, {**os.environ, INSIDE: "1"})
-    return _inside(options.cases, options.seed, options.mb)
+    return _inside(options.cases, options.seed, options.mb, options.tasks)
 
 
-def _inside(cases: int, seed: int, mb: int) -> int:
+def _inside(cases: int, seed: int, mb: int, tasks: int) -> int:
     outcomes: Counter[str] = Counter()
     wrong = 0
     folder = Path(tempfile.mkdtemp(prefix="fleet-full-disk-"))
@@ -174,7 +175,7 @@ def _inside(cases: int, seed: int, mb: int) -> int:
         for number in range(cases):
             place = folder / str(number)
             place.mkdir()
-            ended, fault = case(place, random.Random(f"{seed}/{number}"))
+            ended, fault = case(place, random.Random(f"{seed}/{number}"), tasks)
             outcomes[ended] += 1
             if fault:
                 wrong += 1
