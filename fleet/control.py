@@ -27,6 +27,7 @@ class Orders:
     paused: str = ""  # the reason; "" is not paused
     until: float = 0.0  # POSIX s: not before, whoever says so; 0 is no such time
     until_why: str = ""
+    no_room: str = ""  # on the disk, for anything new
     faulty: bool = False  # fleet itself paused: something must be mended first
     stop: Stop = Stop.NO
     agents: int | None = None  # workers with a higher number end after their attempt
@@ -36,7 +37,7 @@ class Orders:
 
     def waits(self, now: float) -> str:
         """Why nothing is claimed although nobody has paused anything; "" when that is not so."""
-        return self.until_why if now < self.until else ""
+        return self.until_why if now < self.until else self.no_room
 
 
 def read(controls: Controls) -> Orders:
@@ -47,6 +48,7 @@ def read(controls: Controls) -> Orders:
         paused=fault or controls.get("paused"),
         until=float(until or 0.0),
         until_why=why,
+        no_room=controls.get("no-room"),
         faulty=bool(fault),
         stop=Stop(controls.get("stop")),
         agents=int(agents) if agents else None,
@@ -69,6 +71,13 @@ def pause_until(controls: Controls, until: float, reason: str, *, now: float) ->
     if read(controls).until < until:
         told = f"until {clock(until)}: {reason}"
         controls.set("until", f"{until:.3f} {told}", kind=Kind.PAUSED, now=now, reason=told)
+
+
+def tell_room(controls: Controls, lacking: str, *, now: float) -> None:
+    """Claims are held back until there is room on the disk again, and then go on by themselves."""
+    if bool(controls.get("no-room")) != bool(lacking):
+        kind = Kind.PAUSED if lacking else Kind.RESUMED
+        controls.set("no-room", lacking, kind=kind, now=now)
 
 
 def clock(at: float) -> str:
@@ -105,7 +114,7 @@ def finish(controls: Controls) -> None:
 
 def begin(controls: Controls, *, agents: int) -> None:
     """A new run: forget the last one's stop and faults, keep a person's pause and a provider's."""
-    for name in ("stop", "fault"):
+    for name in ("stop", "fault", "no-room"):
         if controls.get(name):
             controls.set(name, "")
     controls.set("agents", str(agents) if agents else "")

@@ -28,6 +28,8 @@ from fleet.gate.shadows import reserved
 from fleet.process.bounds import MB, Bounds
 from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox, climb
 from fleet.process.sandbox.view import Allowed, Rung, shown
+from fleet.recovery.opening import Opened
+from fleet.recovery.state import layout_of, open_state, target_of
 from fleet.repo import merge, trailers
 from fleet.repo.branch import Target
 from fleet.repo.git import locate, require_version
@@ -42,7 +44,7 @@ from fleet.store.ledger import Ledger
 from fleet.store.queue import Queue
 from fleet.store.reports import Reports
 from fleet.store.roster import Roster
-from fleet.store.schema import MIGRATIONS
+from fleet.store.space import Space
 
 AUTHOR_NAME, AUTHOR_EMAIL = "fleet", "fleet@localhost"
 LANDINGS_S, LANDINGS_POLL_S = 5.0, 0.02
@@ -54,9 +56,17 @@ class Fleet:
 
     config: Config
     layout: Layout
-    db: Database
+    opened: Opened
     target: Target
     profiles: Mapping[str, Profile]
+
+    @property
+    def db(self) -> Database:
+        return self.opened.db
+
+    @cached_property
+    def space(self) -> Space:
+        return Space(layout=self.layout, floor=self.config.workspace.min_free_mb * MB)
 
     @cached_property
     def hub(self) -> Hub:
@@ -211,7 +221,7 @@ class Fleet:
         }
 
     def close(self) -> None:
-        self.db.close()
+        self.opened.close()
 
 
 def sandbox_for(config: Config, layout: Layout) -> Sandbox:
@@ -238,8 +248,16 @@ def sandbox_for(config: Config, layout: Layout) -> Sandbox:
     return found
 
 
-def open_fleet(start: Path, environ: Mapping[str, str], *, force: bool = False) -> Fleet:
-    """Find the repository around `start`, read its configuration and open its state."""
+def open_fleet(
+    start: Path,
+    environ: Mapping[str, str],
+    *,
+    force: bool = False,
+    mends: bool = True,
+    thorough: bool = False,
+) -> Fleet:
+    """Find the repository around `start`, read its configuration and open its state. `mends` and
+    `thorough` as for the ledger: children of a run leave it to whoever starts the next."""
     require_version()
     places = locate(start)
     top = places.top or places.common_dir
@@ -247,14 +265,12 @@ def open_fleet(start: Path, environ: Mapping[str, str], *, force: bool = False) 
     found = profile_files.load(shipped_agents(), top / "agents", config.proxy.secret_names())
     if found.problems:
         raise ConfigError(found.problems)
-    layout = Layout(
-        common_dir=places.common_dir, top=top, cache=Path(config.workspace.root or config.env.cache)
+    layout = layout_of(places, config)
+    target = target_of(places, config)
+    opened = open_state(places, config, layout, mends=mends, thorough=thorough)
+    fleet = Fleet(
+        config=config, layout=layout, opened=opened, target=target, profiles=found.by_name
     )
-    layout.prepare()
-    db = Database(layout.database)
-    db.migrate(MIGRATIONS)
-    target = Target(places.common_dir, config.fleet.target or Target.current(places.git_dir))
-    fleet = Fleet(config=config, layout=layout, db=db, target=target, profiles=found.by_name)
     fleet.hub.create(places.common_dir)
     return fleet
 

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from fleet.cli import storage
 from fleet.cli.opening import Seen, view
 from fleet.config import Config, SandboxMode
 from fleet.core.errors import FleetError
@@ -30,7 +31,7 @@ Finding = tuple[bool, str]  # whether it is well, and what was found
 
 
 def audited() -> Iterator[Finding]:
-    fleet = open_fleet(Path.cwd(), os.environ)
+    fleet = open_fleet(Path.cwd(), os.environ, mends=False, thorough=True)
     breaches = audit(fleet)
     for breach in breaches:
         yield False, str(breach)
@@ -61,6 +62,7 @@ def examined() -> Iterator[Finding]:
         yield False, str(error)
         return
     yield True, f"repository {seen.layout.top}, state in {seen.layout.state}"
+    yield from storage.examined(seen)
     yield True, f"fleet.toml: {seen.config.fleet.agents} agents"
     if seen.files.problems:
         for problem in seen.files.problems:

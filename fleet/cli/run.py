@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli.output import is_terminal, say
-from fleet.core.errors import Exit, FleetError, UsageError
+from fleet.core.errors import Exit, FleetError, StorageError, UsageError
 
 
 def run(
@@ -44,7 +44,7 @@ def run(
     from fleet.wiring import open_fleet
     from fleet.worker.preflight import preflight, take_tasks
 
-    fleet = open_fleet(Path.cwd(), os.environ, force=force)
+    fleet = open_fleet(Path.cwd(), os.environ, force=force, thorough=True)
     wanted = agents or fleet.config.fleet.agents
     if wanted > 100 and not force:
         raise UsageError(f"--agents {wanted}: more than 100 need --force")
@@ -95,8 +95,11 @@ def _traffic(calls: Path, *, since: float) -> list[str]:
     from fleet.faces.traffic import summary_lines
     from fleet.store.traffic import open_calls, totals
 
-    with contextlib.closing(open_calls(calls)) as db:
-        return summary_lines(totals(db, since=since))
+    try:
+        with contextlib.closing(open_calls(calls)) as db:
+            return summary_lines(totals(db, since=since))
+    except StorageError as error:  # what has landed has landed
+        return [str(error)]
 
 
 def _check_tape(record: Path | None, replay: Path | None, *, served: bool) -> None:
@@ -120,7 +123,7 @@ def worker() -> None:
     from fleet.worker.__main__ import work
     from fleet.worker.preflight import preflight, take_tasks
 
-    fleet = open_fleet(Path.cwd(), os.environ)
+    fleet = open_fleet(Path.cwd(), os.environ, thorough=True)
     take_tasks(fleet)
     preflight(fleet, keys=False)
     if not is_held(fleet.layout.coordinator_lock):

@@ -87,6 +87,7 @@ class FleetConfig:
     max_attempts: int
     retry_delay_s: float  # the first back-off
     retry_delay_cap_s: float
+    network_fs: bool  # allow a file system that other machines may share
 
     @classmethod
     def read(cls, table: Table, *, force: bool) -> FleetConfig:
@@ -100,6 +101,7 @@ class FleetConfig:
             max_attempts=table.integer("max_attempts", 3, low=1, high=100),
             retry_delay_s=table.seconds("retry_delay", 5.0),
             retry_delay_cap_s=table.seconds("retry_delay_cap", 300.0),
+            network_fs=table.boolean("network_fs", default=False),
         )
         if found.agents > MOST_AGENTS and not force:
             table.report("agents", f"agents is {found.agents}", "1 to 100; more need --force")
@@ -123,6 +125,7 @@ class WorkspaceConfig:
     setup: tuple[str, ...]  # commands, run once for each content of the lock files
     lock_files: tuple[str, ...]
     keep: bool  # workspaces of failed attempts
+    min_free_mb: int  # on the disks of workspaces and state, before anything is begun
 
     @classmethod
     def read(cls, table: Table, *, top: Path, home: Path) -> WorkspaceConfig:
@@ -139,6 +142,7 @@ class WorkspaceConfig:
             setup=table.commands("setup"),
             lock_files=table.texts("lock_files", LOCK_FILES, wrong=wrong_glob),
             keep=table.boolean("keep", default=False),
+            min_free_mb=table.integer("min_free_mb", 500, high=10_000_000),
         )
 
 

@@ -31,6 +31,9 @@ STEADY_S = 30.0  # a child that lived this long starts its back-off afresh
 PROXY_STARTS = 3  # that failed in a row, before the fleet pauses itself
 PROXY_START_S = 2.0  # it ended sooner than this: it had not begun to serve
 PROXY_DRAIN_S = 45.0  # for it to end after SIGTERM
+# Workers are only cancelled when the run has met a fault: their attempts are not waited for. Two
+# different signals, since one that is pending already is not sent again.
+AT_ONCE = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,9 @@ class Children:
             await _freed(slot)  # adopted: its lock tells us when it ends
             if self._stopping():
                 return
-            ended = await self._run("fleet.worker", name, ("--number", str(number)))
+            ended = await self._run(
+                "fleet.worker", name, ("--number", str(number)), ended_by=AT_ONCE
+            )
             await self._sweep_after(name)
             if self._stopping():
                 return
@@ -140,6 +145,7 @@ class Children:
         *,
         env: Mapping[str, str] | None = None,
         patience_s: float | None = None,
+        ended_by: Sequence[signal.Signals] = (signal.SIGTERM,),
     ) -> Exited:
         """Start a child, wait for its end, and ask it to end when we are cancelled."""
         top, began = self._fleet.layout.top, time.monotonic()
@@ -151,7 +157,8 @@ class Children:
             _, complaint = await child.communicate()
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
-                child.send_signal(signal.SIGTERM)
+                for number in ended_by:
+                    child.send_signal(number)
             try:
                 async with asyncio.timeout(patience_s):
                     await child.communicate()

@@ -109,6 +109,7 @@ class Coordinator:
         controls.set("run-began", f"{time.time():.3f}")
         controls.set("coordinator", json.dumps({"host": me.host, "pid": me.pid, "run": run}))
         sweep(self._fleet)
+        self._fleet.space.keep_reserve()
         forget(self._fleet.config.proxy.secret_names())  # the proxy's environment has been made
         hide()
         become_subreaper()  # what a killed worker leaves comes to us, and can be swept
@@ -124,6 +125,7 @@ class Coordinator:
 
     def _end(self) -> Summary:
         self._fleet.controls.set("stop", "")  # it was for this run
+        self._fleet.space.drop_reserve()
         orders = control.read(self._fleet.controls)
         counts = self._fleet.roster.counts()
         self._emit(
@@ -146,6 +148,7 @@ class Coordinator:
             if time.monotonic() - looked >= FILES_S:
                 looked = time.monotonic()
                 self._reload_tasks()
+                self._fleet.space.keep_reserve()
                 control.end_of_wait(self._fleet.controls, now=time.time())
                 self._look_for_models()
             if self._deadline is not None and time.monotonic() > self._deadline:

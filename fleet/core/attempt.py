@@ -76,3 +76,11 @@ class Attempt:
 def attempt_key(task: TaskId, epoch: int) -> str:
     """Names an attempt in paths, branches and process environments. Never reused."""
     return f"{task}.{epoch}"
+
+
+def parse_key(key: str) -> tuple[TaskId, int] | None:
+    """The attempt that a name made by `attempt_key` names; None for any other name."""
+    task, _, epoch = key.rpartition(".")
+    if not task or not epoch.isascii() or not epoch.isdigit():
+        return None
+    return task, int(epoch)

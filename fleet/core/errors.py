@@ -44,6 +44,14 @@ class StorageError(FleetError):
     exit_code = Exit.IO
 
 
+class NoSpaceError(StorageError):
+    """The disk is full. Nothing is half done: it goes on where it was once there is room."""
+
+
+class DamagedError(StorageError):
+    """A file of fleet's own is not as it was written."""
+
+
 class StaleError(Exception):
     """A transition was refused: the task has moved on to a newer epoch or state. Stop at once."""
 

@@ -46,6 +46,7 @@ class Kind(StrEnum):
     ENDED = "ended"  # terminal without being merged
     REVIVED = "revived"
     SALVAGED = "salvaged"
+    REBUILT = "rebuilt"  # the ledger lacked what git knows, and has it now
     EXTERNAL = "external"  # a commit that is not ours became the base
     WAITING = "waiting"  # a result waits on fleet/landed: the checkout is not clean
     PUBLISHED = "published"  # and now the branch has it

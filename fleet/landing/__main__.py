@@ -7,10 +7,11 @@ import logging
 import os
 import random
 import sys
+import time
 from pathlib import Path
 
 from fleet import control
-from fleet.core.errors import FleetError
+from fleet.core.errors import FleetError, NoSpaceError
 from fleet.core.task import HELD
 from fleet.gate.cleanroom import Caller, Interrupted
 from fleet.landing.branch import Branch
@@ -18,6 +19,7 @@ from fleet.landing.lander import Lander
 from fleet.process.stop import StopFlag
 from fleet.process.tree import become_subreaper
 from fleet.store.claims import hold, is_held
+from fleet.store.space import refused
 from fleet.telemetry import logs
 from fleet.wiring import Fleet, open_fleet
 
@@ -33,7 +35,8 @@ def main() -> int:
     parser.add_argument("--top", type=Path, required=True, help="the checkout to work for")
     options = parser.parse_args()
     try:
-        return land(options.top)
+        with refused(options.top):
+            return land(options.top)
     except FleetError as error:
         log.error("%s", error)
         sys.stderr.write(f"fleet lander: {error}\n")
@@ -42,7 +45,7 @@ def main() -> int:
 
 def land(top: Path) -> int:
     with StopFlag() as stop:
-        fleet = open_fleet(top, os.environ)
+        fleet = open_fleet(top, os.environ, mends=False)
         logs.start(
             fleet.layout.logs / "lander.log",
             form=fleet.config.env.log_format,
@@ -70,8 +73,13 @@ def _turns(fleet: Fleet, stop: StopFlag) -> None:
     while not stop.draining:
         seen = fleet.db.version()
         try:
-            busy = lander.turn()
+            with refused(fleet.layout.workspaces):
+                busy = lander.turn()
         except Interrupted:
+            return
+        except NoSpaceError as error:
+            # Whatever was to land is written down and comes again: stop claiming, and say so.
+            control.fault(fleet.controls, str(error), now=time.time())
             return
         if busy:
             continue

@@ -25,6 +25,7 @@ from fleet.wiring import AUTHOR_EMAIL, AUTHOR_NAME, Fleet
 log = logging.getLogger(__name__)
 SEEN = "refs/fleet/seen"  # in the hub: the last tip this lander has looked at
 ADVANCING = "advancing"  # control row: "<old> <new>" while a checkout is being moved
+HELD_BACK = "held-back"  # control row: where fleet/landed is, should that ref be lost
 
 
 class Branch:
@@ -35,10 +36,10 @@ class Branch:
     def look(self) -> Tip | None:
         """Where we stand now; None while only a person can bring two histories together."""
         self._finish_move()
-        tip = accepted(self._fleet.target, self._fleet.hub)
+        tip = self._restored(accepted(self._fleet.target, self._fleet.hub))
         if tip.landed is not None and tip.commit == tip.users:
             # The branch has caught up by itself: nothing waits any more.
-            self._fleet.target.drop_landed(tip.landed)
+            self._drop(tip.landed)
             tip = Tip(commit=tip.users, users=tip.users, landed=None)
         self._mark_foreign(tip)
         if tip.landed is not None and not self._fleet.hub.is_ancestor(tip.users, tip.landed):
@@ -57,12 +58,12 @@ class Branch:
         if how is Advance.RACED:
             return False
         if how is Advance.BLOCKED:
-            if not fleet.target.set_landed(to, tip.landed):
+            if not self._hold_back(to, tip.landed):
                 return False
             if tip.landed is None:
                 self._tell(Kind.WAITING, to, self._why_waiting())
         elif tip.landed is not None:
-            fleet.target.drop_landed(tip.landed)
+            self._drop(tip.landed)
         fleet.hub.set_ref(SEEN, to)
         return True
 
@@ -72,7 +73,7 @@ class Branch:
             return False
         if self._advance(tip.users, tip.landed) is not Advance.MOVED:
             return False
-        self._fleet.target.drop_landed(tip.landed)
+        self._drop(tip.landed)
         self._tell(Kind.PUBLISHED, tip.landed, "")
         return True
 
@@ -85,6 +86,29 @@ class Branch:
         how = self._fleet.target.advance(old, new)
         controls.set(ADVANCING, "")
         return how
+
+    def _hold_back(self, commit: str, old: str | None) -> bool:
+        """Point fleet/landed. Written down before: the next look finishes what was cut off."""
+        self._fleet.controls.set(HELD_BACK, commit)
+        return self._fleet.target.set_landed(commit, old)
+
+    def _drop(self, landed: str) -> None:
+        self._fleet.controls.set(HELD_BACK, "")
+        self._fleet.target.drop_landed(landed)
+
+    def _restored(self, tip: Tip) -> Tip:
+        """With fleet/landed set again if it was lost or set back: results wait nowhere else."""
+        fleet, commit = self._fleet, self._fleet.controls.get(HELD_BACK)
+        if not commit or commit == tip.landed or not fleet.hub.has(commit):
+            return tip
+        if tip.landed is not None and not fleet.hub.is_ancestor(tip.landed, commit):
+            return tip
+        if fleet.hub.is_ancestor(commit, tip.users):
+            fleet.controls.set(HELD_BACK, "")
+            return tip
+        log.warning("fleet/landed was lost, and is set again to %s", commit[:10])
+        fleet.target.restore_landed(fleet.hub, commit, tip.landed)
+        return accepted(fleet.target, fleet.hub)
 
     def _finish_move(self) -> None:
         planned = self._fleet.controls.get(ADVANCING)
@@ -133,7 +157,7 @@ class Branch:
             at=int(time.time()),
         )
         fleet.target.send(fleet.hub, commit)
-        if not fleet.target.set_landed(commit, tip.landed):
+        if not self._hold_back(commit, tip.landed):
             return None
         fleet.queue.external([commit], now=time.time())
         return Tip(commit=commit, users=tip.users, landed=commit)

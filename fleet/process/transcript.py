@@ -14,6 +14,7 @@ not join), and tells a whole file (longer than a head) from a head.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fleet.core.errors import StorageError
+from fleet.core.errors import NoSpaceError, StorageError
 
 MIB = 1 << 20
 _STAMP = re.compile(rb"fleet transcript segment: from byte (\d{20}), head (\d{20})\n")
@@ -201,4 +202,5 @@ def _content(path: Path) -> bytes:
 
 
 def _refused(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"{path}: cannot be written: {error.strerror}")
+    kind = NoSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+    return kind(f"{path}: cannot be written: {error.strerror}")

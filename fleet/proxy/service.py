@@ -26,13 +26,12 @@ from fleet.proxy.build import Tape
 from fleet.proxy.http.server import Server
 from fleet.proxy.plant import Plant, open_plant
 from fleet.proxy.settings import SettingsWatch
+from fleet.recovery.state import layout_of, open_state
 from fleet.repo.git import locate
 from fleet.store import proxyfile, tokens
 from fleet.store.claims import hold, is_held
 from fleet.store.controls import Controls
-from fleet.store.database import Database
 from fleet.store.layout import Layout
-from fleet.store.schema import MIGRATIONS
 from fleet.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -83,11 +82,8 @@ def run(top: Path, environ: Mapping[str, str], options: Options, tell: Tell = sa
     config = configuration.load(top, environ)
     hide()  # the keys are in our memory: nobody of the same user may look
     forget(config.proxy.secret_names())  # nor anybody find them where /proc shows our beginnings
-    layout = Layout(
-        common_dir=locate(top).common_dir,
-        top=top,
-        cache=Path(config.workspace.root or config.env.cache),
-    )
+    places = locate(top)
+    layout = layout_of(places, config)
     layout.prepare()
     logs.start(
         layout.logs / "proxy.log",
@@ -100,8 +96,9 @@ def run(top: Path, environ: Mapping[str, str], options: Options, tell: Tell = sa
         if options.by_hand:
             raise HeldError("a proxy already serves this repository: `fleet doctor` says where")
         return Exit.OK  # it has been adopted
-    with lock, contextlib.closing(Database(layout.database)) as db:
-        db.migrate(MIGRATIONS)
+    opened = open_state(places, config, layout, mends=options.by_hand)
+    with lock, contextlib.closing(opened):
+        db = opened.db
         tokens.revoke_by_hand(db)  # whoever had one was killed
         service = Service(config, layout, environ, options)
         with asyncio.Runner(loop_factory=_loop_factory) as runner:

@@ -92,6 +92,15 @@ class Target:
             )
         return done.ok
 
+    def restore_landed(self, hub: Hub, commit: str, old: str | None) -> None:
+        """Point fleet/landed there although git may no longer be able to read it."""
+        if old is None:
+            (self.common_dir / LANDED).unlink(
+                missing_ok=True
+            )  # nor does it fetch beside such a ref
+        self.send(hub, commit)
+        self.set_landed(commit, old)
+
     def drop_landed(self, old: str) -> bool:
         return self._write("update-ref", "-d", LANDED, old).ok
 

@@ -15,12 +15,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.core.errors import FleetError
+from fleet.core.errors import FleetError, NoSpaceError
 from fleet.process.command import NOT_FOUND, Done, run
 from fleet.repo import locks
 
 MINIMUM = (2, 38)  # merge-tree --write-tree
 NO_GIT = "git is not installed, or not on PATH: fleet needs git 2.38 or newer"
+FULL = (b"No space left on device", b"Disk quota exceeded")
 LOCK_TRIES = 5
 LOCK_NAP_S = 0.05
 # Where the user's configuration is looked for.
@@ -76,6 +77,8 @@ class Git:
                 break
             threading.Event().wait(LOCK_NAP_S * random.uniform(0.5, 1.5))
             done = self._once(argv, full, stdin, timeout_s)
+        if not done.ok and any(words in done.err for words in FULL):
+            raise NoSpaceError(f"{complaint(args, done)}: the disk is full. Make room")
         if check and not done.ok:
             raise GitError(complaint(args, done))
         return done

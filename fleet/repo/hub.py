@@ -134,6 +134,15 @@ class Hub:
             raise GitError(complaint(args, done))
         return done
 
+    def restore_ref(self, ref: str, commit: str) -> bool:
+        """Point a ref there again that was lost, or that git can no longer read."""
+        if not self.has(commit):
+            return False
+        if self.set_ref(ref, commit):
+            return True
+        (self.path / ref).unlink(missing_ok=True)  # git writes over none that it cannot read
+        return self.set_ref(ref, commit)
+
     def refs(self, prefix: str) -> dict[str, str]:
         listed = self.git.run("for-each-ref", "--format=%(refname) %(objectname)", prefix).text
         return {name: commit for name, _, commit in map(_pair, listed.splitlines())}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleet.core.event import Event
+from fleet.core.event import Event, Kind
 from fleet.store.database import Database, Row
 
 _SELECT = "SELECT seq, at, kind, task, epoch, body FROM events"
@@ -27,6 +27,12 @@ def emit(db: Database, event: Event) -> None:
 def last_seq(db: Database) -> int:
     row = db.one("SELECT max(seq) FROM events")
     return int(row[0]) if row and isinstance(row[0], int) else 0
+
+
+def newest(db: Database, kind: Kind) -> Event | None:
+    """The last of a kind, if it ever happened."""
+    rows = db.rows(f"{_SELECT} WHERE kind = ? ORDER BY seq DESC LIMIT 1", (kind,))
+    return next(_events(rows), None)
 
 
 def since(db: Database, seq: int, *, limit: int = 1000) -> Iterator[Event]:

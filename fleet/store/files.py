@@ -6,7 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
-from fleet.core.errors import StorageError
+from fleet.core.errors import NoSpaceError, StorageError
+from fleet.store.sqlite import is_full
 
 
 def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -32,4 +33,6 @@ def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             os.close(folder)
     except OSError as error:
         temporary.unlink(missing_ok=True)
+        if is_full(error):
+            raise NoSpaceError(f"{path}: the disk is full: nothing was written") from error
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error

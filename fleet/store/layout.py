@@ -36,6 +36,24 @@ class Layout:
         return self.state / "state.db"
 
     @property
+    def database_lock(self) -> Path:
+        """Shared by all who may write to the database; had alone by who replaces it."""
+        return self.state / "state.lock"
+
+    @property
+    def mending_lock(self) -> Path:
+        """Held while a database is made, brought to a newer schema, or replaced."""
+        return self.state / "mending.lock"
+
+    def damaged(self, number: int, suffix: str = "") -> Path:
+        """Where a damaged database was moved to; `suffix` as in "-wal"."""
+        return self.state / f"state.db.damaged-{number}{suffix}"
+
+    def before_schema(self, schema: int) -> Path:
+        """The database as it was before it was brought to this schema."""
+        return self.state / f"state.db.before-schema-{schema}"
+
+    @property
     def calls_database(self) -> Path:
         return self.state / "calls.db"
 
@@ -93,8 +111,15 @@ class Layout:
         """Held while somebody makes the report of one base tree, so that it is made once."""
         return self.state / "slots" / f"base.{tree[:2]}.lock"
 
+    @property
+    def attempts(self) -> Path:
+        return self.state / "attempts"
+
     def attempt(self, task: TaskId, epoch: int) -> Path:
-        return self.state / "attempts" / attempt_key(task, epoch)
+        return self.attempts / attempt_key(task, epoch)
+
+    def gate_report(self, task: TaskId, epoch: int) -> Path:
+        return self.attempt(task, epoch) / "gate.json"
 
     def transcript(self, task: TaskId, epoch: int) -> Path:
         return self.attempt(task, epoch) / "transcript.log"
@@ -121,6 +146,10 @@ class Layout:
     def workspace(self, task: TaskId, epoch: int) -> Path:
         return self.workspaces / attempt_key(task, epoch)
 
+    def workspace_base(self, task: TaskId, epoch: int) -> Path:
+        """The commit it began with, for when the ledger cannot say."""
+        return self.workspace(task, epoch) / "base"
+
     def mark(self, task: TaskId, epoch: int) -> str:
         """What every process of one attempt carries in its environment."""
         return f"{self.fleet_id}/{attempt_key(task, epoch)}"
@@ -132,13 +161,18 @@ class Layout:
             self.state / "claims",
             self.state / "workers",
             self.state / "slots",
-            self.state / "attempts",
+            self.attempts,
             self.proxy_socket.parent,
             self.workspaces,
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.state, self.workspaces):
             _refuse_shared(folder)
+
+
+def reserve(state: Path) -> Path:
+    """Room set aside in a state folder, for the last records on a full disk."""
+    return state / "reserve"
 
 
 def _refuse_shared(folder: Path) -> None:

@@ -12,7 +12,7 @@ from fleet.store.claims import is_held
 from fleet.store.files import write_private
 from fleet.store.layout import Layout
 
-MAX_BYTES = 4096
+MAX_BYTES, LAST_PORT = 4096, 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +41,11 @@ def read(path: Path) -> ProxyAddress | None:
     try:
         with path.open("rb") as file:
             data = json.loads(file.read(MAX_BYTES))
-        return ProxyAddress(**{name: int(data[name]) for name in ProxyAddress.__slots__})
-    except (OSError, ValueError, KeyError, TypeError):
+        found = ProxyAddress(**{name: int(data[name]) for name in ProxyAddress.__slots__})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    ports = (found.port, found.metrics_port)
+    return found if all(0 < port <= LAST_PORT for port in ports) and found.pid > 0 else None
 
 
 def live(layout: Layout) -> ProxyAddress | None:

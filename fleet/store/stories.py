@@ -25,5 +25,5 @@ def find(layout: Layout, task: TaskId, epoch: int) -> Story | None:
     try:
         told = json.loads(layout.story(task, epoch).read_bytes())
         return Story(**told | {"usage": Usage(**told["usage"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -20,7 +20,7 @@ def start(path: Path, *, form: str, role: str, to_stderr: bool) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     outputs: list[logging.Handler] = [
-        RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8")
+        _File(path, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8")
     ]
     if to_stderr:
         outputs.append(logging.StreamHandler(sys.stderr))
@@ -29,6 +29,11 @@ def start(path: Path, *, form: str, role: str, to_stderr: bool) -> None:
     for output in outputs:
         output.setFormatter(formatter)
         root.addHandler(output)
+
+
+class _File(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """A log that cannot be written stops nobody: what matters is in the ledger."""
 
 
 class _Text(logging.Formatter):

@@ -15,6 +15,7 @@ from fleet.process.kernel import forget, hide
 from fleet.process.stop import StopFlag
 from fleet.process.tree import become_subreaper
 from fleet.store.claims import hold
+from fleet.store.space import refused
 from fleet.telemetry import logs
 from fleet.wiring import open_fleet
 from fleet.worker.loop import Post, Worker
@@ -28,7 +29,8 @@ def main() -> int:
     parser.add_argument("--number", type=int, help="agent-NUMBER of a run; without it: by hand")
     options = parser.parse_args()
     try:
-        return work(options.top, options.number)
+        with refused(options.top):
+            return work(options.top, options.number)
     except FleetError as error:
         logging.getLogger(__name__).error("%s", error)
         sys.stderr.write(f"fleet worker: {error}\n")
@@ -38,7 +40,7 @@ def main() -> int:
 def work(top: Path, number: int | None) -> int:
     name = f"agent-{number}" if number is not None else f"hand-{os.getpid()}"
     with StopFlag() as stop:
-        fleet = open_fleet(top, os.environ)
+        fleet = open_fleet(top, os.environ, mends=number is None)
         forget(fleet.config.proxy.secret_names())  # agents run as our user and can see /proc
         hide()
         logs.start(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from fleet import control
 from fleet.core.attempt import Claim, Outcome, Owner
-from fleet.core.errors import FleetError, StaleError
+from fleet.core.errors import FleetError, NoSpaceError, StaleError, StorageError
 from fleet.core.policy import Candidate
 from fleet.core.task import TaskState
 from fleet.process.stop import StopFlag
@@ -24,6 +24,7 @@ from fleet.process.tree import ATTEMPT_MARK, kill_tree
 from fleet.store import halts, proxyfile
 from fleet.store.claims import is_held
 from fleet.store.profiles import missing_program
+from fleet.store.space import refused
 from fleet.wiring import Fleet
 from fleet.worker.attempt import Result, carry_out
 from fleet.worker.claiming import Claimer, Taken
@@ -74,13 +75,25 @@ class Worker:
     def run(self) -> None:
         """Until told to stop, left alone by the coordinator, or out of work."""
         while not self._should_leave():
-            taken = self.claim() if self._orders.may_claim(time.time()) else None
+            taken = self.claim() if self.may_claim() else None
             if taken is not None:
                 self.work(taken)
             elif self._out_of_work():
                 return
             else:
                 self._stop.wait(IDLE_S)
+
+    def may_claim(self) -> bool:
+        """Whether orders and disks allow anything new. Want of room is said once, by whoever
+        notices first."""
+        self._look()
+        if not self._orders.may_claim(time.time()):
+            return False
+        lacking = self._fleet.space.lacking()
+        if bool(lacking) != bool(self._orders.no_room):
+            control.tell_room(self._fleet.controls, lacking, now=time.time())
+            self._orders = control.read(self._fleet.controls)  # our own writes move no version
+        return not lacking
 
     def claim(self) -> Taken | None:
         fleet = self._fleet
@@ -116,8 +129,11 @@ class Worker:
     def _carry_out(self, claim: Claim) -> Result:
         try:
             profile = self._fleet.profile_for(claim.task)
-            return carry_out(self._fleet, claim, profile, lambda: self._stopped(claim))
+            with refused(self._fleet.layout.workspace(claim.task.id, claim.epoch)):
+                return carry_out(self._fleet, claim, profile, lambda: self._stopped(claim))
         except FleetError as error:
+            if isinstance(error, StorageError) and not isinstance(error, NoSpaceError):
+                raise  # a disk that fails: whatever is written now may not be believed
             # Not the task's fault: nothing was proven, and the next task would fare the same.
             log.exception("attempt %s cannot go on", claim.key)
             return Result(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.config import Config
-from fleet.core.errors import ConfigError, FleetError
+from fleet.core.errors import ConfigError, FleetError, NoSpaceError
 from fleet.core.profile import Profile
 from fleet.core.task import TaskState
 from fleet.store.profiles import missing_program
@@ -28,8 +28,11 @@ def take_tasks(fleet: Fleet) -> None:
 
 
 def preflight(fleet: Fleet, *, keys: bool = True) -> None:
-    """The gate's tools, the branch, the agents of all open tasks and their models are there;
-    without `keys`, another process has them."""
+    """Room on the disk, the gate's tools, the branch, the agents of all open tasks and their models
+    are there; without `keys`, another process has them."""
+    no_room = fleet.space.lacking()
+    if no_room:
+        raise NoSpaceError(no_room)
     _ = fleet.sandbox  # walls that must be there, and are not, are an error
     _ = fleet.gate  # and so is no gate, or a tool that is missing
     fleet.take_tip()

@@ -48,6 +48,7 @@ class Rooms:
     def prepare(self, fleet: Fleet, claim: Claim, base: str) -> None:
         for folder in (self.root, self.home, self.tmp, self.scratch):
             folder.mkdir(mode=0o700, parents=True)
+        fleet.layout.workspace_base(claim.task.id, claim.epoch).write_text(base)
         workspace.create(
             fleet.hub,
             self.work,

@@ -163,8 +163,11 @@ def test_files_of_a_commit_are_read_by_their_names(scene: Scene) -> None:
     assert scene.hub.read_file(tip, "deep") is None
     assert scene.hub.read_files(tip, NAMES) == dict.fromkeys(NAMES, b"text")
     assert scene.hub.read_files(tip, []) == {}
+    assert scene.hub.read_files(tip, ["absent", *NAMES, "ab\nsent"]) == dict.fromkeys(
+        NAMES, b"text"
+    )
     with pytest.raises(GitError):
-        scene.hub.read_files(tip, ["absent"])
+        scene.hub.read_files(tip, ["deep"])
 
 
 def test_a_clean_checkout_is_what_git_archive_gives(scene: Scene, tmp_path: Path) -> None:

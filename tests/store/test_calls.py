@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.core.errors import FleetError
+from fleet.core.errors import DamagedError, FleetError
 from fleet.core.traffic import Call, Served, fold
 from fleet.store.calls import GROUP_ROWS, MIGRATIONS, CallsWriter
 from fleet.store.database import Database
@@ -256,3 +256,15 @@ def test_a_ledger_that_is_taken_away_is_a_fault_and_not_written_on(
     writer.flush()
     writer.close()
     assert "was removed or replaced" in writer.fault
+
+
+def test_a_damaged_record_of_costs_is_refused_and_not_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    written(path, some_rows(random.Random(4), 300)).close()
+    data = bytearray(path.read_bytes())
+    for page in range(0, len(data), 4096):
+        data[page + 1000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedError, match=r"calls\.db.* has to be moved away by hand"):
+        CallsWriter(path)
+    assert path.read_bytes() == data

@@ -44,3 +44,8 @@ def test_a_broken_file_is_no_address(tmp_path: Path) -> None:
     for text in ("", "{", "[]", "{}", '{"port": "x"}', '{"port": 1}', "null"):
         path.write_text(text)
         assert proxyfile.read(path) is None
+    for port in (0, -1, 65536, 10**30):
+        path.write_text(f'{{"port": {port}, "metrics_port": 1, "pid": 1, "started": 1}}')
+        assert proxyfile.read(path) is None
+    path.write_text("[" * 4000)
+    assert proxyfile.read(path) is None
