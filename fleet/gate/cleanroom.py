@@ -6,8 +6,6 @@ gate frees its own. Nothing of an earlier run is in a checkout, and nothing of i
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +18,8 @@ from fleet.core.report import CheckRun
 from fleet.gate.checks import Check, Tools
 from fleet.gate.runner import run_checks
 from fleet.repo.hub import Hub
+from fleet.repo.workspace import remove
+from fleet.store import aside
 from fleet.store.claims import Held, is_held, try_hold
 from fleet.store.layout import Layout
 
@@ -67,14 +67,14 @@ class CleanRoom:
     @contextmanager
     def open(self, tree: str, by: Caller) -> Iterator[Checkout]:
         """A fresh checkout of `tree`, for somebody who has a slot."""
-        folder = Path(tempfile.mkdtemp(prefix="gate-", dir=self.layout.workspaces))
+        folder = aside.make(self.layout.workspaces, "gate")
         try:
             place = folder / "checkout"
             place.mkdir(mode=0o700)
             self.hub.materialise(tree, place)
             yield Checkout(self, place, by)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder, beneath=self.layout.workspaces)
 
     def _wait_for_slot(self, by: Caller) -> Held:
         pause, began = threading.Event(), time.monotonic()

@@ -11,7 +11,6 @@ import hashlib
 import os
 import shlex
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,8 @@ from fleet.gate.runner import environment
 from fleet.process.supervise import End, supervise
 from fleet.process.transcript import plain, read
 from fleet.repo.hub import Hub
+from fleet.repo.workspace import remove
+from fleet.store import aside
 from fleet.store.claims import hold
 from fleet.store.layout import Layout
 
@@ -66,19 +67,19 @@ class Environments:
     def _build(self, tree: str, place: Path, by: Caller) -> None:
         shutil.rmtree(place, ignore_errors=True)  # what a killed build left
         place.mkdir(mode=0o700)
-        aside = Path(tempfile.mkdtemp(prefix="setup-", dir=self.layout.workspaces))
+        beside = aside.make(self.layout.workspaces, "setup")
         try:
-            checkout, home, tmp = aside / "checkout", aside / "home", aside / "tmp"
+            checkout, home, tmp = beside / "checkout", beside / "home", beside / "tmp"
             for folder in (checkout, home, tmp):
                 folder.mkdir(mode=0o700)
             self.hub.materialise(tree, checkout)
             env = {**environment(self.tools, home, tmp), "FLEET_ENV": str(place)}
             for command in self.setup:
                 argv = [word.replace("{env}", str(place)) for word in shlex.split(command)]
-                self._run(argv, checkout, env, aside / "output.log", by)
+                self._run(argv, checkout, env, beside / "output.log", by)
             (place / DONE).touch()
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            remove(beside, beneath=self.layout.workspaces)
 
     def _run(
         self, argv: Sequence[str], checkout: Path, env: dict[str, str], output: Path, by: Caller

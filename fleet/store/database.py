@@ -81,6 +81,15 @@ class Database:
                 raise
             self._cursor.execute("COMMIT")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything read within is of one moment; nobody waits for it, and nothing is written."""
+        self.rows("BEGIN")
+        try:
+            yield
+        finally:
+            self.rows("ROLLBACK")
+
     def version(self) -> int:
         """Grows whenever another connection has committed: cheap to poll."""
         return int(self._pragma("data_version"))

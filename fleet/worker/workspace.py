@@ -11,9 +11,11 @@ from fleet.core.event import Event, Kind
 from fleet.core.profile import Profile
 from fleet.repo import workspace
 from fleet.repo.harvest import Harvest, Signature, Where, harvest
-from fleet.store import events, sessions
+from fleet.store import aside, events, sessions
+from fleet.store.claims import is_held
 from fleet.wiring import AUTHOR_EMAIL, Fleet
 
+OLD_S = 3600.0  # a file that is still half written by then will not be finished
 BUNDLE_FILES = 10  # an agent's commits may take this many times the largest file allowed
 
 
@@ -114,7 +116,14 @@ def close(fleet: Fleet, rooms: Rooms) -> None:
 
 
 def sweep(fleet: Fleet) -> None:
-    """Remove what was kept for attempts that will not come: their tasks have ended."""
+    """Remove what was kept for attempts that will not come, since their tasks have ended, and what
+    those left that were killed."""
+    layout = fleet.layout
+    others = (layout.lander_lock, layout.proxy_lock, *layout.worker_locks())
+    for folder in aside.abandoned(layout):
+        workspace.remove(folder, beneath=layout.workspaces)
+    for file in aside.temporaries(layout, older_than_s=OLD_S if any(map(is_held, others)) else 0.0):
+        file.unlink(missing_ok=True)
     for left in list(sessions.of_ended_tasks(fleet.db)):
         close(fleet, open_rooms(fleet, left.task, left.rooms))
         sessions.forget(fleet.db, left.task, left.rooms)
