@@ -56,7 +56,7 @@ def read_report(path: Path, nonce: str) -> Report:
     for line in lines:
         try:
             _take(report, json.loads(line), nonce)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             report.damaged = True
     return report
 

@@ -13,6 +13,7 @@ from fleet.store.files import write_private
 from fleet.store.layout import Layout
 
 MAX_BYTES = 4096
+PORTS = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +42,11 @@ def read(path: Path) -> ProxyAddress | None:
     try:
         with path.open("rb") as file:
             data = json.loads(file.read(MAX_BYTES))
-        return ProxyAddress(**{name: int(data[name]) for name in ProxyAddress.__slots__})
-    except (OSError, ValueError, KeyError, TypeError):
+        found = ProxyAddress(**{name: int(data[name]) for name in ProxyAddress.__slots__})
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+    ports = (found.port, found.metrics_port)
+    return found if all(0 < port < PORTS for port in ports) and found.pid > 0 else None
 
 
 def live(layout: Layout) -> ProxyAddress | None:

@@ -44,3 +44,18 @@ def test_a_broken_file_is_no_address(tmp_path: Path) -> None:
     for text in ("", "{", "[]", "{}", '{"port": "x"}', '{"port": 1}', "null"):
         path.write_text(text)
         assert proxyfile.read(path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 4000,
+        '{"port":1e999,"metrics_port":1,"pid":1,"started":1}',
+        '{"port":99999999,"metrics_port":1,"pid":1,"started":1}',
+        '{"port":1,"metrics_port":1,"pid":-1,"started":1}',
+    ],
+)
+def test_a_damaged_file_is_no_address_and_no_crash(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "proxy.json"
+    path.write_text(text)
+    assert proxyfile.read(path) is None

@@ -9,14 +9,15 @@ from fleet.core.event import Event, Kind
 from fleet.landing.audit.breach import Breach
 from fleet.store import events
 from fleet.store.claims import is_held
+from fleet.store.database import Database
 from fleet.wiring import Fleet
 
 _OVER = frozenset({Kind.SUBMITTED, Kind.RETURNED, Kind.ENDED, Kind.PARKED})
 
 
 def breaches(fleet: Fleet) -> Iterator[Breach]:
-    yield from _overlaps(fleet)
-    yield from _accepted(fleet)
+    yield from overlaps(fleet.db)
+    yield from accepted(fleet.db)
     yield from _open(fleet)
 
 
@@ -27,11 +28,11 @@ def somebody_works(fleet: Fleet) -> bool:
     return any(map(is_held, (*own, *layout.worker_locks())))
 
 
-def _overlaps(fleet: Fleet) -> Iterator[Breach]:
+def overlaps(db: Database) -> Iterator[Breach]:
     """A1: by the order of events, which is the order of the transactions."""
     holder: dict[str, int] = {}
     newest: dict[str, int] = {}
-    for event in _all_events(fleet):
+    for event in _all_events(db):
         if event.kind is Kind.CLAIMED:
             before = holder.get(event.task)
             if before is not None:
@@ -48,14 +49,15 @@ def _overlaps(fleet: Fleet) -> Iterator[Breach]:
             holder[event.task] = newest[event.task] = event.epoch
         elif event.kind in _OVER and holder.get(event.task) == event.epoch:
             del holder[event.task]
-    epochs = {str(id_): epoch for id_, epoch in fleet.db.rows("SELECT id, epoch FROM tasks")}
+    epochs = {str(id_): epoch for id_, epoch in db.rows("SELECT id, epoch FROM tasks")}
     for task, epoch in holder.items():
         if epochs.get(task, epoch) != epoch:
             yield Breach(invariant="A1", what=f"{task}.{epoch} was claimed but never ended")
 
 
-def _accepted(fleet: Fleet) -> Iterator[Breach]:
-    rows = fleet.db.rows(
+def accepted(db: Database) -> Iterator[Breach]:
+    """A2 and A3."""
+    rows = db.rows(
         "SELECT a.task, a.epoch, t.epoch FROM attempts a JOIN tasks t ON t.id = a.task "
         "WHERE a.outcome = 'merged'"
     )
@@ -81,10 +83,10 @@ def _open(fleet: Fleet) -> Iterator[Breach]:
         )
 
 
-def _all_events(fleet: Fleet) -> Iterator[Event]:
+def _all_events(db: Database) -> Iterator[Event]:
     seq = 0
     while True:
-        page = list(events.since(fleet.db, seq))
+        page = list(events.since(db, seq))
         if not page:
             return
         yield from page
