@@ -8,6 +8,8 @@ the process with exit 70: after a failed fsync nothing may be believed.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,8 @@ class Database:
             else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         )
         with _io_errors(path):
+            if not read_only and path != MEMORY:
+                _make_private(path)
             self._connection = apsw.Connection(str(path), flags=flags)
             self._connection.set_busy_timeout(int(BUSY_TIMEOUT_S * 1000))
             self._cursor = self._connection.cursor()
@@ -116,6 +120,14 @@ class Database:
 
     def _pragma(self, name: str) -> str:
         return str(next(iter(self._cursor.execute(f"PRAGMA {name}")))[0])
+
+
+def _make_private(path: Path) -> None:
+    """Nobody else may read it, nor its log: SQLite gives that the same mode. Only where there is
+    none: to close a file of SQLite's would free the locks that other threads have on it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with contextlib.suppress(OSError):  # whatever it is, SQLite will meet it too
+        os.close(os.open(path, flags, 0o600))
 
 
 @contextmanager

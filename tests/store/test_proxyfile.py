@@ -4,6 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from fleet.store import proxyfile
 from fleet.store.claims import try_hold
 from fleet.store.layout import Layout
