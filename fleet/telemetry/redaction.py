@@ -1,7 +1,7 @@
 """What no log may hold: keys, tokens, and bytes that act on whoever reads it. Pure.
 
-A token of an attempt has no shape of its own, so every long run of letters and digits that mixes
-them as one does is struck out; hashes and object ids, which are hexadecimal, stay.
+A token of an attempt has no shape of its own but its length and that small and capital letters are
+mixed; hashes and object ids have small ones only, and stay.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHAPES = re.compile(
     | (?<=:)[^\s:/@]{4,}(?=@[\w.\-]+)                       # a password within a URL
     | (?i:(?<=api_key=)|(?<=apikey=)|(?<=token=)|(?<=[?&]key=))[^\s&"']{4,}
     | (?<![A-Za-z0-9_\-/.])(?=[A-Za-z0-9_\-]*[A-Z])(?=[A-Za-z0-9_\-]*[a-z])
-      (?=[A-Za-z0-9_\-]*[0-9])[A-Za-z0-9_\-]{32}(?![A-Za-z0-9_\-/.])   # a token of an attempt
+      [A-Za-z0-9_\-]{43}(?![A-Za-z0-9_\-/.])   # a token of an attempt
     """,
     re.VERBOSE,
 )

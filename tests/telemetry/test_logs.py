@@ -22,7 +22,7 @@ SHAPES = [
     "AKIAIOSFODNN7EXAMPLE",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
     "Bearer 0123456789abcdef",
-    "zK3v_-9QmW1xYt7LpR2sUa4BcD5eFg6H",
+    "zK3v_-9QmW1xYt7LpR2sUa4BcD5eFg6HiJ7kLm8NoP9",
 ]
 INNOCENT = [
     "landed 4f1c0a9be2d35f6478c1b0aa9922cd1fe0a7b3c5 on main",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
 SHORTEST = 8  # a shorter value would be found in innocent bytes
-_TOKEN_LENGTH = 32
+_TOKEN_LENGTH = 43  # letters, of `store.tokens`
 _TOKENS = re.compile(rb"[A-Za-z0-9_-]{%d,4096}" % _TOKEN_LENGTH)
 _HEX = re.compile(rb"[0-9a-f]*")
 
