@@ -45,8 +45,8 @@ def read(path: Path) -> ProxyAddress | None:
         found = ProxyAddress(**{name: int(data[name]) for name in ProxyAddress.__slots__})
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    ports = (found.port, found.metrics_port)
-    return found if all(0 < port < PORTS for port in ports) and found.pid > 0 else None
+    fits = 0 < found.port < PORTS and 0 <= found.metrics_port < PORTS and found.pid > 0
+    return found if fits else None
 
 
 def live(layout: Layout) -> ProxyAddress | None:

@@ -61,3 +61,10 @@ def test_a_damaged_file_is_no_address_and_no_crash(tmp_path: Path, text: str) ->
     path = tmp_path / "proxy.json"
     path.write_text(text)
     assert proxyfile.read(path) is None
+
+
+def test_a_proxy_need_not_serve_metrics(tmp_path: Path) -> None:
+    proxyfile.write(tmp_path / "proxy.json", 8123, 0)
+    found = proxyfile.read(tmp_path / "proxy.json")
+    assert found is not None
+    assert found.metrics_port == 0
