@@ -37,7 +37,7 @@ def audited() -> Iterator[Finding]:
         yield False, str(breach)
     if not breaches:
         counts = fleet.roster.counts()
-        yield True, f"A1 to A6 hold over {counts.total} tasks, {counts.merged} of them landed"
+        yield True, f"A1 to A9 hold over {counts.total} tasks, {counts.merged} of them landed"
 
 
 def tried() -> Iterator[Finding]:

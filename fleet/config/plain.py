@@ -10,11 +10,14 @@ from pathlib import Path
 from fleet.core.errors import Problem
 from fleet.core.toml import MAX_BYTES
 
+LONGEST_GLOB = 1_000
 _PLAIN = "put a plain file that you may read there, or remove it"
 
 
 def wrong_glob(glob: str) -> str:
     """What is the matter with a path or glob of this repository; "" if nothing is."""
+    if len(glob) > LONGEST_GLOB:
+        return "is longer than a path of this repository can be"
     if glob.startswith(("/", "~")):
         return "is not relative to the repository"
     if ".." in glob.split("/"):

@@ -39,6 +39,10 @@ class Config:
     loops: LoopsConfig
     env: Env
 
+    def secrets(self) -> tuple[str, ...]:
+        """The keys themselves, as far as they are set here: for nothing but to keep them out."""
+        return tuple(self.env.passed(self.proxy.secret_names()).values())
+
 
 def load(top: Path, environ: Mapping[str, str], *, force: bool = False) -> Config:
     """The configuration of the repository at `top`, or a ConfigError with all its problems."""

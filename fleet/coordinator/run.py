@@ -82,6 +82,7 @@ class Coordinator:
             self._begin()
             with unwrapped(), self._signals_caught():
                 await self._children_and_all()
+            sweep(self._fleet)
             return self._end()
 
     async def _children_and_all(self) -> None:

@@ -26,19 +26,43 @@ def overlap(left: Iterable[str], right: Iterable[str]) -> bool:
 
 @lru_cache(maxsize=4096)
 def _compiled(glob: str) -> re.Pattern[str]:
+    """What stands between two wild cards is looked for once, where it stands first: whatever
+    follows fits from there if it fits at all. So nothing is tried again and again."""
     out = []
-    parts = _parts(glob)
-    for number, part in enumerate(parts):
-        last = number == len(parts) - 1
-        if part == "**":
-            out.append(".*" if last else "(?:[^/]+/)*")
+    chunks = _chunks(_parts(glob))
+    for number, chunk in enumerate(chunks):
+        last = number == len(chunks) - 1
+        text = "/".join(map(_segment, chunk))
+        if not number:
+            out.append(text + ("(?:/.*)?" if last else "/" if chunk else ""))
+        elif not last:
+            out.append(f"(?>(?:[^/]+/)*?{text}/)")
         else:
-            out.append(_segment(part) + ("(?:/.*)?" if last else "/"))
+            out.append(f"(?:[^/]+/)*?{text}(?:/.*)?" if chunk else ".*")
     return re.compile("".join(out), re.DOTALL)
 
 
+def _chunks(parts: tuple[str, ...]) -> list[list[str]]:
+    """What stands between `**`s; only the first and the last may be empty."""
+    chunks: list[list[str]] = [[]]
+    for part in parts:
+        if part != "**":
+            chunks[-1].append(part)
+        elif len(chunks) == 1 or chunks[-1]:
+            chunks.append([])
+    return chunks
+
+
 def _segment(part: str) -> str:
-    return "".join({"*": "[^/]*", "?": "[^/]"}.get(char) or re.escape(char) for char in part)
+    first, *rest = (_literal(text) for text in re.split(r"\*+", part))
+    if not rest:
+        return first
+    middle = "".join(f"(?>[^/]*?{text})" for text in rest[:-1])
+    return f"{first}{middle}[^/]*{rest[-1]}"
+
+
+def _literal(text: str) -> str:
+    return "".join("[^/]" if char == "?" else re.escape(char) for char in text)
 
 
 def _parts(glob: str) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ gate frees its own. Nothing of an earlier run is in a checkout, and nothing of i
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from fleet.process.bounds import Bounds
 from fleet.process.sandbox.sandbox import NO_WALLS, Sandbox
 from fleet.repo.hub import Hub
 from fleet.repo.raze import raze
+from fleet.store import aside
 from fleet.store.claims import Held, is_held, try_hold
 from fleet.store.layout import Layout
 from fleet.store.space import free, refused
@@ -74,7 +74,7 @@ class CleanRoom:
     def open(self, tree: str, by: Caller) -> Iterator[Checkout]:
         """A fresh checkout of `tree`, for somebody who has a slot."""
         with refused(self.layout.workspaces):
-            folder = Path(tempfile.mkdtemp(prefix="gate-", dir=self.layout.workspaces))
+            folder = aside.make(self.layout.workspaces, "gate")
         try:
             place = folder / "checkout"
             place.mkdir(mode=0o700)

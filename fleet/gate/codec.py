@@ -32,7 +32,7 @@ def decode(body: bytes) -> TreeReport | None:
             gate_hash=data["gate_hash"],
             runs=tuple(_run(run) for run in data["runs"]),
         )
-    except (zlib.error, ValueError, KeyError, TypeError, AttributeError):
+    except (zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -53,7 +53,7 @@ def report_of_json(text: str) -> GateReport:
                 "findings": _findings(data["findings"]),
             }
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"this is no gate report: {error}") from error
 
 

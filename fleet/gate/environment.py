@@ -11,7 +11,6 @@ import hashlib
 import os
 import shlex
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,8 @@ from fleet.process.sandbox.view import View, shown
 from fleet.process.supervise import End, supervise
 from fleet.process.transcript import plain, read
 from fleet.repo.hub import Hub
+from fleet.repo.workspace import remove
+from fleet.store import aside
 from fleet.store.claims import hold
 from fleet.store.layout import Layout
 
@@ -69,30 +70,30 @@ class Environments:
     def _build(self, tree: str, place: Path, by: Caller) -> None:
         shutil.rmtree(place, ignore_errors=True)  # what a killed build left
         place.mkdir(mode=0o700)
-        aside = Path(tempfile.mkdtemp(prefix="setup-", dir=self.layout.workspaces))
+        beside = aside.make(self.layout.workspaces, "setup")
         try:
-            checkout, home, tmp = aside / "checkout", aside / "home", aside / "tmp"
+            checkout, home, tmp = beside / "checkout", beside / "home", beside / "tmp"
             for folder in (checkout, home, tmp):
                 folder.mkdir(mode=0o700)
             self.hub.materialise(tree, checkout)
             env = {**environment(self.tools, home, tmp), "FLEET_ENV": str(place)}
             for command in self.setup:
                 argv = [word.replace("{env}", str(place)) for word in shlex.split(command)]
-                self._run(argv, aside, place, env, by)
+                self._run(argv, beside, place, env, by)
             (place / DONE).touch()
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            remove(beside, beneath=self.layout.workspaces)
 
     def _run(
-        self, argv: Sequence[str], aside: Path, place: Path, env: dict[str, str], by: Caller
+        self, argv: Sequence[str], beside: Path, place: Path, env: dict[str, str], by: Caller
     ) -> None:
         """Walls, but with the network: packages come from somewhere."""
-        checkout, output = aside / "checkout", aside / "output.log"
+        checkout, output = beside / "checkout", beside / "output.log"
         view = View(
             work=shown(checkout, writable=True),
-            home=aside / "home",
-            tmp=aside / "tmp",
-            binds=(shown(aside, writable=True), shown(place, writable=True)),
+            home=beside / "home",
+            tmp=beside / "tmp",
+            binds=(shown(beside, writable=True), shown(place, writable=True)),
             network=True,
         )
         sandbox = self.sandbox.showing((self.tools.python,))

@@ -52,7 +52,7 @@ def read_report(text: bytes, nonce: str) -> Report:
     for line in text.splitlines():
         try:
             _take(report, json.loads(line), nonce)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             report.damaged = True
     return report
 

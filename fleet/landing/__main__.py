@@ -51,6 +51,7 @@ def land(top: Path) -> int:
             form=fleet.config.env.log_format,
             role="lander",
             to_stderr=False,
+            secrets=fleet.config.secrets(),
         )
         lock = hold(fleet.layout.lander_lock, timeout_s=SLOT_WAIT_S)
         if lock is None:

@@ -24,10 +24,13 @@ def prctl(option: int, value: int) -> bool:
 
 
 def hide() -> bool:
-    """Close our memory and `/proc/<pid>/environ` to other processes of our user (not to root).
+    """Close our memory and `/proc/<pid>/environ` to other processes of our user (not to root), and
+    leave no core behind.
 
-    Children are as usual again once they have called exec.
+    Children are as usual again once they have called exec, but for the core.
     """
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
     return prctl(PR_SET_DUMPABLE, 0)
 
 

@@ -9,7 +9,7 @@ one, or by not being dumpable; then only its ancestry gives it away.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 LISTINGS = 20  # at most, in one look
@@ -74,6 +74,32 @@ def look(entry: bytes | None = None, meet: Callable[[Process], None] | None = No
             if meet is not None:
                 meet(process)
     return Table(processes=processes, settled=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a living process was started with, as far as we may see it."""
+
+    pid: int
+    command: tuple[bytes, ...]
+    environ: tuple[bytes, ...]  # NAME=value
+
+    def value_of(self, name: bytes) -> bytes | None:
+        start = name + b"="
+        return next((e.removeprefix(start) for e in self.environ if e.startswith(start)), None)
+
+
+def surroundings() -> Iterator[Surroundings]:
+    """Of every process that lives and does not hide from us."""
+    for pid in _pids():
+        environ = _read(f"/proc/{pid}/environ")
+        command = _read(f"/proc/{pid}/cmdline")
+        if environ or command:
+            yield Surroundings(
+                pid=pid,
+                command=tuple(command.split(b"\0")),
+                environ=tuple(environ.split(b"\0")),
+            )
 
 
 def entry_of(mark: str, value: str) -> bytes:

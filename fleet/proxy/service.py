@@ -90,6 +90,7 @@ def run(top: Path, environ: Mapping[str, str], options: Options, tell: Tell = sa
         form=config.env.log_format,
         role="proxy",
         to_stderr=options.by_hand,
+        secrets=config.secrets(),
     )
     lock = hold(layout.proxy_lock, timeout_s=LOCK_WAIT_S)
     if lock is None:

@@ -9,6 +9,7 @@ file was moved away or replaced under us: SQLite would go on writing where nobod
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ class Database:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         with explained(path):
+            if not read_only and path != MEMORY:
+                _make_private(path)
             self._connection = connect(path, read_only=read_only)
             self._cursor = self._connection.cursor()
         self._path = path
@@ -71,6 +74,15 @@ class Database:
             except BaseException:
                 self._roll_back()
                 raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything read within is of one moment; nobody waits for it, and nothing is written."""
+        self.rows("BEGIN")
+        try:
+            yield
+        finally:
+            self.rows("ROLLBACK")
 
     def version(self) -> int:
         """Grows whenever another connection has committed: cheap to poll."""
@@ -136,3 +148,11 @@ class Database:
     def _pragma(self, name: str) -> str:
         with explained(self._path):
             return str(next(iter(self._cursor.execute(f"PRAGMA {name}")))[0])
+
+
+def _make_private(path: Path) -> None:
+    """Nobody else may read it, nor its log: SQLite gives that the same mode. Only where there is
+    none: to close a file of SQLite's would free the locks that other threads have on it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with contextlib.suppress(OSError):  # whatever it is, SQLite will meet it too
+        os.close(os.open(path, flags, 0o600))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import shutil
+import stat
 from pathlib import Path
 
 from fleet.core.errors import NoSpaceError, StorageError
@@ -36,3 +39,19 @@ def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         if is_full(error):
             raise NoSpaceError(f"{path}: the disk is full: nothing was written") from error
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_within(root: Path, name: str, data: bytes) -> None:
+    """`write_private` of a file beneath a folder that others write to: what leads out of it, or is
+    in the way, is removed first."""
+    place = root
+    for part in Path(name).parts[:-1]:
+        place /= part
+        if place.is_symlink() or (os.path.lexists(place) and not place.is_dir()):
+            place.unlink()
+        place.mkdir(mode=0o700, exist_ok=True)
+    target = root / name
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(target.lstat().st_mode):
+            shutil.rmtree(target)
+    write_private(target, data)

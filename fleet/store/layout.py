@@ -91,6 +91,10 @@ class Layout:
     def worker_lock(self, worker: str) -> Path:
         return self.state / "workers" / f"{worker}.lock"
 
+    def worker_locks(self) -> list[Path]:
+        """Of every worker that ever was."""
+        return sorted((self.state / "workers").glob("*.lock"))
+
     def claim_lock(self, task: TaskId) -> Path:
         return self.state / "claims" / f"{task}.lock"
 

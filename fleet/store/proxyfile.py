@@ -12,7 +12,8 @@ from fleet.store.claims import is_held
 from fleet.store.files import write_private
 from fleet.store.layout import Layout
 
-MAX_BYTES, LAST_PORT = 4096, 65535
+MAX_BYTES = 4096
+PORTS = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +43,10 @@ def read(path: Path) -> ProxyAddress | None:
         with path.open("rb") as file:
             data = json.loads(file.read(MAX_BYTES))
         found = ProxyAddress(**{name: int(data[name]) for name in ProxyAddress.__slots__})
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    ports = (found.port, found.metrics_port)
-    return found if all(0 < port <= LAST_PORT for port in ports) and found.pid > 0 else None
+    fits = 0 < found.port < PORTS and 0 <= found.metrics_port < PORTS and found.pid > 0
+    return found if fits else None
 
 
 def live(layout: Layout) -> ProxyAddress | None:

@@ -61,6 +61,17 @@ def rooms_of(db: Database, task: TaskId, epoch: int) -> int:
     return 0 if taken else rooms
 
 
+def rooms_in_use(db: Database) -> frozenset[tuple[TaskId, int]]:
+    """The folders, by their epochs, that open tasks may go on in."""
+    marks = ",".join("?" * len(TERMINAL))
+    rows = db.rows(
+        "SELECT s.task, s.rooms FROM sessions s JOIN tasks t ON t.id = s.task "  # noqa: S608
+        f"WHERE t.state NOT IN ({marks})",
+        sorted(TERMINAL),
+    )
+    return frozenset((str(task), _int(rooms)) for task, rooms in rows)
+
+
 def forget(db: Database, task: TaskId, rooms: int) -> None:
     """The folders are gone."""
     db.write("DELETE FROM sessions WHERE task = ? AND rooms = ?", (task, rooms))

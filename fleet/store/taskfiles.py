@@ -22,6 +22,7 @@ from fleet.core.task import TASK_ID, SuppressionRule, Task, TaskId, TaskState, T
 from fleet.core.toml import Document, parse
 
 SHOWN_OF_A_CIRCLE = 8
+MOST_PROBLEMS = 1_000  # in one file: nobody mends more at once
 ADVISED, NAMES_COMPARED = 20, 2_000  # looking for the nearest of 2,000 names takes 50 ms
 
 
@@ -99,7 +100,12 @@ def fingerprint(place: Path) -> str:
 def read(document: Document, problems: list[Problem], *, max_attempts: int = 3) -> list[Entry]:
     """The tasks of one file. What concerns more than one task is not looked at."""
     root = Table(document.data, document, problems)
-    entries = [_entry(table, max_attempts) for table in root.tables("tasks")]
+    before, entries = len(problems), []
+    for table in root.tables("tasks"):
+        entries.append(_entry(table, max_attempts))
+        if len(problems) - before > MOST_PROBLEMS:
+            table.report("", "nothing after this task was looked at", "mend what is above first")
+            break
     root.finish()
     return entries
 

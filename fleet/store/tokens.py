@@ -15,6 +15,7 @@ from fleet.core.task import HELD
 from fleet.core.traffic import NANO
 from fleet.store.database import Database, Row
 
+TOKEN_BYTES = 32  # 43 letters
 PRUNED = 64  # dead ones, at most, with each that is issued
 
 _HELD = ", ".join(f"'{state}'" for state in sorted(HELD))
@@ -70,7 +71,7 @@ def live(db: Database) -> tuple[Caller, ...]:
 
 
 def _new(db: Database, task: str, epoch: int, agent: str, now: float) -> str:
-    token = secrets.token_urlsafe(24)
+    token = secrets.token_urlsafe(TOKEN_BYTES)
     db.write(
         "INSERT INTO tokens VALUES(?,?,?,?,?)", (digest(token.encode()), task, epoch, agent, now)
     )

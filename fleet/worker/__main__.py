@@ -48,6 +48,7 @@ def work(top: Path, number: int | None) -> int:
             form=fleet.config.env.log_format,
             role=name,
             to_stderr=number is None,
+            secrets=fleet.config.secrets(),
         )
         slot = hold(fleet.layout.worker_lock(name), timeout_s=SLOT_WAIT_S)
         if slot is None:

@@ -12,7 +12,7 @@ from fleet.core.story import Story
 from fleet.gate.cleanroom import Caller
 from fleet.process.supervise import Ended, supervise
 from fleet.store import events, stories
-from fleet.store.files import write_private
+from fleet.store.files import write_within
 from fleet.store.profiles import env_of, files_of, fill, fill_resume
 from fleet.wiring import Fleet
 from fleet.worker.access import open_access
@@ -40,7 +40,7 @@ def run_agent(
         "session": place.session,
     }
     for name, content in files_of(profile, **values, **access.values).items():
-        write_private(rooms.in_home(name), content.encode())
+        write_within(rooms.home, name, content.encode())
     env = {
         **fleet.agent_environment(walls.place.home, walls.place.tmp, tools),
         **walls.sandbox.env(),

@@ -12,9 +12,11 @@ from fleet.core.profile import Profile
 from fleet.repo import workspace
 from fleet.repo.harvest import Harvest, Signature, Where, harvest
 from fleet.repo.survey import Limits
-from fleet.store import events, sessions
+from fleet.store import aside, events, sessions
+from fleet.store.claims import is_held
 from fleet.wiring import AUTHOR_EMAIL, Fleet
 
+OLD_S = 3600.0  # a file that is still half written by then will not be finished
 LARGEST_FILES = 10  # an agent's work may take this many times the largest file allowed
 
 
@@ -65,16 +67,6 @@ class Rooms:
         and whoever follows one works, writes and removes locks elsewhere."""
         own = (self.root, self.work, self.work / ".git", self.home, self.tmp)
         return all(folder.is_dir() and not folder.is_symlink() for folder in own)
-
-    def in_home(self, name: str) -> Path:
-        """Where a file of ours goes in its HOME; links of the agent's on the way are removed."""
-        place = self.home / name
-        for folder in place.parents:
-            if folder == self.home:
-                break
-            if folder.is_symlink():
-                folder.unlink()
-        return place
 
     def unlock(self) -> None:
         """A git that was killed has left its locks; whoever held them is dead."""
@@ -132,7 +124,14 @@ def close(fleet: Fleet, rooms: Rooms) -> None:
 
 
 def sweep(fleet: Fleet) -> None:
-    """Remove what was kept for attempts that will not come: their tasks have ended."""
+    """Remove what was kept for attempts that will not come, since their tasks have ended, and what
+    those left that were killed."""
+    layout = fleet.layout
+    others = (layout.lander_lock, layout.proxy_lock, *layout.worker_locks())
+    for folder in aside.abandoned(layout):
+        workspace.remove(folder, beneath=layout.workspaces)
+    for file in aside.temporaries(layout, older_than_s=OLD_S if any(map(is_held, others)) else 0.0):
+        file.unlink(missing_ok=True)
     for left in list(sessions.of_ended_tasks(fleet.db)):
         close(fleet, open_rooms(fleet, left.task, left.rooms))
         sessions.forget(fleet.db, left.task, left.rooms)

@@ -9,6 +9,7 @@ it has killed one. Afterwards:
     double   tasks handed in by two attempts
     overlap  tasks two live claimers worked on at the same time
     lost     tasks that nobody handed in
+    disorder tasks whose questions and answers no ledger can have had that does one thing at a time
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ from fleet.core.task import Task
 from fleet.process.identity import myself
 from fleet.store.database import Database
 from fleet.store.layout import Layout
-from fleet.store.ledger import Ledger
 from fleet.store.roster import Roster
 from fleet.store.schema import MIGRATIONS
 from fleet.worker.claiming import Claimer
+from tests.chaos.history import disordered
+from tests.chaos.recorded import RecordedLedger, read
 
 WORK_S = 0.05  # at most
 FAULT_EVERY_S = 0.01
@@ -51,9 +53,11 @@ class Verdict:
     kills: int
     pauses: int
     attempts: int
+    operations: int
     double: int
     overlap: int
     lost: int
+    disorder: int
 
 
 def claim_race(folder: Path, *, claimers: int, tasks: int, seed: int) -> Verdict:
@@ -132,7 +136,9 @@ def _spawn(layout: Layout, log: int) -> int:
 
 def _claimer(layout: Layout, log: int) -> None:
     db = Database(layout.database)
-    ledger = Ledger(db, Backoff(first_s=0.0, cap_s=0.0))
+    ledger = RecordedLedger(
+        db, Backoff(first_s=0.0, cap_s=0.0), lambda line: _put(log, f"H {line}")
+    )
     rng = random.Random(os.getpid())
 
     def no_agent_to_end(_: Candidate) -> None:
@@ -161,7 +167,10 @@ def _claimer(layout: Layout, log: int) -> None:
 
 
 def _write(log: int, what: str, *words: object) -> None:
-    line = " ".join(map(str, (what, os.getpid(), time.monotonic(), *words)))
+    _put(log, " ".join(map(str, (what, os.getpid(), time.monotonic(), *words))))
+
+
+def _put(log: int, line: str) -> None:
     os.write(log, (line + "\n").encode())
 
 
@@ -172,8 +181,12 @@ def _check(
     ends: dict[tuple[str, int, int], float] = {}
     killed: dict[int, float] = {}
     accepted: Counter[str] = Counter()
+    told = []
     for line in (layout.common_dir / "log").read_text().splitlines():
         what, pid, at, *rest = line.split()
+        if what == "H":
+            told.append(line.removeprefix("H "))
+            continue
         if what == "K":
             killed[int(rest[0])] = float(at)
             continue
@@ -189,6 +202,7 @@ def _check(
         "SELECT count(*) FROM (SELECT task FROM events WHERE kind = 'submitted' "
         "GROUP BY task HAVING count(*) > 1)"
     )
+    history = read(told, db)
     db.close()
     assert done is not None
     assert twice is not None
@@ -201,9 +215,11 @@ def _check(
         kills=kills,
         pauses=pauses,
         attempts=sum(map(len, starts.values())),
+        operations=len(history),
         double=sum(number > 1 for number in accepted.values()) + twice[0],
         overlap=sum(_overlaps(task, begun, ends, killed) for task, begun in starts.items()),
         lost=tasks - done[0],
+        disorder=len(disordered(history)),
     )
 
 
@@ -237,7 +253,8 @@ def main() -> int:
             Path(folder), claimers=options.claimers, tasks=options.tasks, seed=options.seed
         )
     sys.stdout.write(json.dumps(asdict(verdict)) + "\n")
-    return 1 if verdict.double or verdict.overlap or verdict.lost else 0
+    wrong = verdict.double or verdict.overlap or verdict.lost or verdict.disorder
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

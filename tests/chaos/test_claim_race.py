@@ -25,7 +25,7 @@ def race(folder: Path, *arguments: str) -> dict[str, float]:
 
 
 def clean(verdict: dict[str, float]) -> bool:
-    return not (verdict["double"] or verdict["overlap"] or verdict["lost"])
+    return not any(verdict[name] for name in ("double", "overlap", "lost", "disorder"))
 
 
 def test_fifty_claimers_killed_and_paused_share_a_thousand_tasks(tmp_path: Path) -> None:

@@ -55,3 +55,22 @@ def test_globs_overlap_when_one_path_could_match_both(
 ) -> None:
     assert overlap(left, right) is meet
     assert overlap(right, left) is meet
+
+
+@pytest.mark.parametrize(
+    "glob", ["**/" * 330 + "b", "*a" * 490 + "b", "**/a*/" * 160 + "b", "**/*a*a*a*a*/" * 70 + "b"]
+)
+def test_no_glob_takes_long_to_say_no(glob: str) -> None:
+    """Each of these would have taken longer than the world stands, when tried in all ways."""
+    path = "/".join(["a" * 20] * 30) + "/x.py"
+    assert not matches(path, [glob])
+
+
+def test_wild_cards_between_words_match_as_they_always_did() -> None:
+    assert matches("src/a/b/c/x_test.py", ["src/**/b/**/*_test.py"])
+    assert matches("src/b/b/x/y", ["src/**/b/x"])
+    assert not matches("src/b/x", ["src/**/b/**/b/x"])
+    assert matches("abcabd", ["a*b*d"])
+    assert not matches("abcabde", ["a*b*d"])
+    assert matches("a/b", ["a/**/b"])
+    assert matches("a/x/b/y", ["a/**/**/b"])

@@ -4,6 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from fleet.store import proxyfile
 from fleet.store.claims import try_hold
 from fleet.store.layout import Layout
@@ -49,3 +51,25 @@ def test_a_broken_file_is_no_address(tmp_path: Path) -> None:
         assert proxyfile.read(path) is None
     path.write_text("[" * 4000)
     assert proxyfile.read(path) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 4000,
+        '{"port":1e999,"metrics_port":1,"pid":1,"started":1}',
+        '{"port":99999999,"metrics_port":1,"pid":1,"started":1}',
+        '{"port":1,"metrics_port":1,"pid":-1,"started":1}',
+    ],
+)
+def test_a_damaged_file_is_no_address_and_no_crash(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "proxy.json"
+    path.write_text(text)
+    assert proxyfile.read(path) is None
+
+
+def test_a_proxy_need_not_serve_metrics(tmp_path: Path) -> None:
+    proxyfile.write(tmp_path / "proxy.json", 8123, 0)
+    found = proxyfile.read(tmp_path / "proxy.json")
+    assert found is not None
+    assert found.metrics_port == 0

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from fleet.core.attempt import Claim, Outcome
+from fleet.landing.audit.needles import Needles
 from fleet.store import tokens
 from fleet.store.database import Database
 from fleet.store.ledger import Ledger
 from fleet.store.roster import Roster
+from fleet.telemetry.redaction import redactor
 from tests.builders import NOW, RNG, a_database, a_ledger, a_task, an_owner
 
 
@@ -114,3 +116,13 @@ def test_tokens_by_hand_live_until_they_are_revoked(db: Database, ledger: Ledger
     tokens.revoke_by_hand(db)
     assert [caller.agent for caller in tokens.live(db)] == ["mini"]
     assert second
+
+
+def test_a_token_has_256_bits_and_the_audit_and_the_logs_know_its_form(db: Database) -> None:
+    made = {tokens.issue_by_hand(db, "a", NOW) for _ in range(20)}
+    assert len(made) == 20
+    for token in made:
+        assert len(token) == 43
+        assert token not in redactor(())(f"asked with {token}")
+        needles = Needles.of({}, {tokens.digest(token.encode()): "one.1"})
+        assert list(needles.bearers_in(b"x" + token.encode() + b"y")) == ["one.1"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.store.files import write_private
+from fleet.store.files import write_within
 from fleet.worker.workspace import Rooms
 
 
@@ -37,6 +37,6 @@ def test_what_we_write_in_its_home_stays_there(rooms: Rooms, tmp_path: Path) -> 
     (rooms.home / "deep").mkdir()
     (rooms.home / "deep/er").symlink_to(elsewhere)
     for name in (".codex/config.toml", "deep/er/x", "plain"):
-        write_private(rooms.in_home(name), b"ours")
+        write_within(rooms.home, name, b"ours")
         assert (rooms.home / name).read_bytes() == b"ours"
     assert list(elsewhere.iterdir()) == []

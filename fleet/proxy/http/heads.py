@@ -60,7 +60,15 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
 _TEXT = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _METHODS = {name.encode(): name for name in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS")}
 _SPECIAL = frozenset(
-    {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"origin"}
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"connection",
+        b"expect",
+        b"origin",
+        b"sec-fetch-site",
+    }
 )
 _low: dict[bytes, bytes] = {}  # names seen, in lower case: the same few come again and again
 _LOW_SIZE = 1024
@@ -170,6 +178,8 @@ def _rare(head: Head, found: dict[bytes, bytes], names: Names, length: bytes | N
     origin = found.get(b"origin")
     if origin is not None and origin not in names.origins:
         raise Refusal(403, "no page of another origin is served")
+    if found.get(b"sec-fetch-site", b"none").lower() not in (b"none", b"same-origin"):
+        raise Refusal(403, "no page of another site is served")
     if coding is not None:
         _coding(head, coding, length)
     if expected is not None:

@@ -58,7 +58,13 @@ def encode(exchange: Exchange) -> bytes:
 
 def decode(raw: bytes) -> Exchange:
     """ValueError if this is no recording of ours."""
-    value = json.loads(raw)
+    try:
+        return _decoded(json.loads(raw))
+    except (RecursionError, OverflowError) as error:
+        raise ValueError(f"not a recording: {error}") from error
+
+
+def _decoded(value: object) -> Exchange:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise ValueError("not a recording of this format")
     request, answer, end = (obj(value.get(name)) for name in ("request", "answer", "end"))

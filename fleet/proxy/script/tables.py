@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +33,9 @@ MOST_TOKENS = 100_000_000
 DEFAULT_MODELS = ("script",)
 _SAYS = ("text", "tool", "tools", "thinking", "garbage")
 _OF_ERRORS = ("error_type", "message", "retry_after")
+
+
+MOST_PROBLEMS = 1_000  # nobody mends more at once
 
 
 def load(path: Path, name: str) -> Script:
@@ -69,6 +73,8 @@ def _entries(table: Table, raw: Raw, key: str) -> Iterator[tuple[Table, Raw, int
     inner = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
     for number, pair in enumerate(zip(table.tables(key), inner, strict=True), 1):
         yield *pair, number
+        if len(table.problems) > MOST_PROBLEMS:
+            return
 
 
 def _models(top: Table, data: Raw) -> tuple[str, ...]:
@@ -128,7 +134,8 @@ def _pattern(table: Table, key: str) -> re.Pattern[str] | None:
     if not written:
         return None
     try:
-        return re.compile(written)
+        with warnings.catch_warnings(action="ignore"):  # that a later Python may read it otherwise
+            return re.compile(written)
     except (re.error, RecursionError, OverflowError) as error:
         what = f"{key} is no regular expression: {error}"
         table.report(key, what, "put a \\ before what is meant literally, in single quotes")
