@@ -73,12 +73,13 @@ class Target:
         """Point fleet/landed; False if it was not at `old`."""
         args = ("update-ref", LANDED, new, old or "")
         done = self.git.run(*args, check=False)
-        if not done.ok and self.landed() == old:
+        now_at = None if done.ok else self.landed()
+        if not done.ok and now_at == old:
             raise GitError(
                 f"{complaint(args, done)}: results wait on the branch fleet/landed, so there can "
                 "be no branch of yours called fleet, or of that name"
             )
-        return done.ok
+        return done.ok or now_at == new
 
     def drop_landed(self, old: str) -> bool:
         return self.git.run("update-ref", "-d", LANDED, old, check=False).ok
@@ -132,14 +133,19 @@ class Target:
         return self.common_dir / (configured or "no working tree")
 
     def _swap(self, old: str, new: str) -> bool:
-        """One transaction: the branch points there, and the ref that kept it meanwhile goes."""
-        lines = (f"update {self.ref} {new} {old}", f"delete {INCOMING}")
-        stdin = "\n".join(("start", *lines, "prepare", "commit", "")).encode()
-        args = ("update-ref", "-m", "fleet: landed", "--stdin")
-        done = self.git.run(*args, stdin=stdin, check=False)
-        if not done.ok and self.tip() == old:  # it has not raced: something is in the way
-            raise GitError(f"{self.branch} cannot be moved: {complaint(args, done)}")
-        return done.ok
+        """The branch points there, and then the ref that kept it meanwhile goes. Not both at once:
+        that would lock `packed-refs`, and a git killed there is in the way of every deletion."""
+        args = ("update-ref", "-m", "fleet: landed", self.ref, new, old)
+        done = self.git.run(*args, check=False)
+        if not done.ok:
+            now_at = self.tip()
+            if now_at == old:  # it has not raced: something is in the way
+                raise GitError(f"{self.branch} cannot be moved: {complaint(args, done)}")
+            if now_at != new:
+                return False
+            # A git that was killed has moved it, and could not say so.
+        self.git.run("update-ref", "-d", INCOMING, new, check=False)
+        return True
 
     def _go_back(self, old: str, new: str, followed: Sequence[Checkout]) -> Advance:
         args = ("update-ref", "-m", "fleet: taken back", self.ref, old, new)

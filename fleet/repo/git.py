@@ -60,7 +60,11 @@ class Git:
         check: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> Done:
-        """One command; a busy lock is waited for a moment, any other failure is a `GitError`."""
+        """One command; a busy lock is waited for a moment, any other failure is a `GitError`.
+
+        A git that somebody kills is asked again. Without an answer it is a `GitError` even where
+        a failure would be an answer.
+        """
         argv = ("git", f"--git-dir={self.git_dir}", *NEUTRAL, *args)
         full = (users_environment if self.as_user else environment)(
             GIT_WORK_TREE=str(self.work_tree or ""),
@@ -69,11 +73,11 @@ class Git:
         )
         done = run(argv, cwd=self.work_tree or "/", env=full, stdin=stdin, timeout_s=timeout_s)
         for _ in range(LOCK_TRIES):
-            if done.ok or b".lock': File exists" not in done.err:
+            if done.ok or not (done.killed or b".lock': File exists" in done.err):
                 break
             threading.Event().wait(LOCK_NAP_S * random.uniform(0.5, 1.5))
             done = run(argv, cwd=self.work_tree or "/", env=full, stdin=stdin, timeout_s=timeout_s)
-        if check and not done.ok:
+        if done.killed or (check and not done.ok):
             raise GitError(complaint(args, done))
         return done
 
