@@ -9,9 +9,11 @@ from pathlib import Path
 from fleet.core.attempt import Claim
 from fleet.core.event import Event, Kind
 from fleet.core.profile import Profile
+from fleet.core.task import HELD
 from fleet.repo import workspace
 from fleet.repo.harvest import Harvest, Signature, Where, harvest
 from fleet.store import events, sessions
+from fleet.store.claims import try_hold
 from fleet.wiring import AUTHOR_EMAIL, Fleet
 
 BUNDLE_FILES = 10  # an agent's commits may take this many times the largest file allowed
@@ -114,10 +116,27 @@ def close(fleet: Fleet, rooms: Rooms) -> None:
 
 
 def sweep(fleet: Fleet) -> None:
-    """Remove what was kept for attempts that will not come: their tasks have ended."""
+    """Remove what was kept for attempts that will not come, for their tasks have ended, and what
+    processes that were killed have left."""
     for left in list(sessions.of_ended_tasks(fleet.db)):
         close(fleet, open_rooms(fleet, left.task, left.rooms))
         sessions.forget(fleet.db, left.task, left.rooms)
+    for folder in list(fleet.layout.workspaces.iterdir()):
+        task, _, epoch = folder.name.rpartition(".")
+        if epoch.isdecimal() and fleet.roster.task(task) is not None:
+            _sweep_attempt(fleet, task, int(epoch))
+
+
+def _sweep_attempt(fleet: Fleet, task: str, epoch: int) -> None:
+    """Unless somebody works there, has died there and is not yet buried, or may go on there."""
+    lock = try_hold(fleet.layout.claim_lock(task))
+    if lock is None:
+        return
+    with lock:
+        dead = fleet.ledger.stands(task, epoch, HELD)
+        if not dead and not sessions.may_go_on(fleet.db, task, epoch):
+            close(fleet, open_rooms(fleet, task, epoch))
+            sessions.forget(fleet.db, task, epoch)
 
 
 def _harvest(
