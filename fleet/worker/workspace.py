@@ -81,16 +81,17 @@ def harvest_work(
         (task, epoch),
         base=base,
         ref=f"refs/fleet/attempts/{task}/{epoch}",
-        signature=_signature(claim.task.headline, profile.name),
+        signature=_signature(claim.task.headline, profile.name, time.time()),
         litter=profile.litter,
     )
 
 
 def salvage(fleet: Fleet, task: str, epoch: int) -> None:
     """Keep what a dead attempt made: its commits and its uncommitted files, under a ref. Its
-    folders stay if the next attempt can go on in them."""
+    folders stay if the next attempt can go on in them. Done again, after a crash, it makes the same
+    commit."""
     rooms = open_rooms(fleet, task, sessions.rooms_of(fleet.db, task, epoch) or epoch)
-    base = fleet.attempt_base(task, epoch)
+    base, began = fleet.attempt_start(task, epoch)
     if base and (rooms.work / ".git").is_dir() and fleet.hub.has(base):
         kept = _harvest(
             fleet,
@@ -98,7 +99,7 @@ def salvage(fleet: Fleet, task: str, epoch: int) -> None:
             (task, epoch),
             base=base,
             ref=f"{_salvage_prefix(task, epoch)}work",
-            signature=_signature(f"Salvaged from {task}.{epoch}", "unknown"),
+            signature=_signature(f"Salvaged from {task}.{epoch}", "unknown", began),
         )
         if kept.changed:
             events.emit(
@@ -171,7 +172,5 @@ def _salvage_prefix(task: str, epoch: int) -> str:
     return f"refs/fleet/salvage/{task}/{epoch}/"
 
 
-def _signature(message: str, agent: str) -> Signature:
-    return Signature(
-        message=message, name=f"fleet agent ({agent})", email=AUTHOR_EMAIL, at=int(time.time())
-    )
+def _signature(message: str, agent: str, at: float) -> Signature:
+    return Signature(message=message, name=f"fleet agent ({agent})", email=AUTHOR_EMAIL, at=int(at))

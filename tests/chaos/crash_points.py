@@ -28,12 +28,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fleet.core.errors import FleetError
+from fleet.core.errors import Exit, FleetError
 from tests.chaos.crash_flows import FLOWS, PERSON, Flow, Place, build, recover, tree
 from tests.chaos.tracer import Call, Strike, Traced, trace, unavailable
 
 FLOW_S, RECOVERY_S = 30.0, 90.0
-CLEAN, REFUSED, BROKEN = 0, 100, 99  # codes of a flow: done, one of our errors (less), no error
+CLEAN, BROKEN = 0, 99  # codes of a flow; those of our errors are in between
 KILLS = (Strike.CALLER, Strike.FIRST)
 
 
@@ -126,6 +126,8 @@ def _ending(body: Callable[[], None]) -> int:
         body()
     except FleetError as error:
         return error.exit_code
+    except OSError:
+        return Exit.IO  # so do the programs' mains
     except BaseException:
         sys.stderr.write(traceback.format_exc())
         return BROKEN
