@@ -66,7 +66,6 @@ AGENT_DONE = "@run mkdir -p ../tmp/.mark-begin"
 COMMITTED = ["@write a.txt", "a", "@end", "@commit kept", "@write more.txt", "more", "@end"]
 RECOVERY_S = 60.0
 PERSON = "waited for a person"
-TURNS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,9 +292,7 @@ def recover(flow: Flow, place: Place) -> list[str]:
     control.begin(fleet.controls, agents=1)
     sweep(fleet)
     try:
-        _to_the_end(fleet)
-        if _needs_a_person(place):
-            a_lander(fleet).turn()
+        if _to_the_end(fleet, place):
             found.append(PERSON)
     except FleetError as error:
         return [f"cannot go on: {error}"]
@@ -306,28 +303,33 @@ def recover(flow: Flow, place: Place) -> list[str]:
 
 
 def _needs_a_person(place: Place) -> bool:
-    """A git that is killed while it writes the files of the user's checkout leaves its lock there:
+    """A git that is killed in the user's repository leaves locks there that could be a person's:
     fleet says so and deletes nothing. A person tidies up."""
-    lock = place.top / ".git" / "index.lock"
-    if not lock.exists():
-        return False
-    lock.unlink()
-    for args in (("reset", "-q", "--hard"), ("clean", "-fdq")):
-        place.git(*args)
-    return True
+    names = ("index.lock", "HEAD.lock", "packed-refs.lock", "refs/heads/main.lock")
+    found = [lock for name in names if (lock := place.top / ".git" / name).exists()]
+    for lock in found:
+        lock.unlink()
+    if any(lock.name == "index.lock" for lock in found):
+        place.git("reset", "-q", "--hard")
+        place.git("clean", "-fdq")
+    return bool(found)
 
 
-def _to_the_end(fleet: Fleet) -> None:
+def _to_the_end(fleet: Fleet, place: Place) -> bool:
+    """All there is to do; whether a person had to help."""
     worker, lander, pause = a_worker(fleet), a_lander(fleet), threading.Event()
-    until = time.monotonic() + RECOVERY_S
+    until, helped = time.monotonic() + RECOVERY_S, False
     while time.monotonic() < until and not control.read(fleet.controls).faulty:
         taken = worker.claim()
         if taken is not None:
             worker.work(taken)
         elif not lander.turn():
             if fleet.roster.counts().open == 0:
-                return
+                if not _needs_a_person(place):
+                    break
+                helped = True
             pause.wait(0.01)
+    return helped
 
 
 def _unlike(flow: Flow, place: Place, fleet: Fleet) -> Iterator[str]:

@@ -174,23 +174,42 @@ def points_of(bench: Bench, strike: Strike) -> list[int]:
     return [at for at, call in numbered if strike is not Strike.FIRST or not call.first]
 
 
-def sweep(
-    folder: Path, flow: Flow, strike: Strike, *, job: int, jobs: int, sample: int, seed: int
-) -> Iterator[Case]:
-    """Every `jobs`th point, or a sample; and beyond the last, since runs differ a little."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which of a flow's points one process takes."""
+
+    job: int
+    jobs: int
+    sample: int  # 0 is all
+    seed: int
+    part: str  # "1/4" is the second of four
+
+    def of(self, points: Sequence[int]) -> list[int]:
+        part, parts = map(int, self.part.split("/"))
+        chosen = list(points[part::parts])
+        if self.sample:
+            chosen = random.Random(self.seed).sample(chosen, min(self.sample, len(chosen)))
+        return sorted(chosen)[self.job :: self.jobs]
+
+    @property
+    def goes_beyond(self) -> bool:
+        """Runs differ a little: one process looks for points after the last of the first run."""
+        return not self.sample and self.job == 0 and self.part.startswith("0/")
+
+
+def sweep(folder: Path, flow: Flow, strike: Strike, share: Share) -> Iterator[Case]:
+    """Every point of a share."""
     bench = Bench(folder=folder, flow=flow)
     wanted = bench.prepare()
     points = points_of(bench, strike)
-    if sample:
-        points = sorted(random.Random(seed).sample(points, min(sample, len(points))))
-    yield from cases(bench, wanted, strike, points[job::jobs])
-    at = (points[-1] if points else 0) + 1 + job
-    while not sample and strike is not Strike.FIRST:
+    yield from cases(bench, wanted, strike, share.of(points))
+    at = points[-1] if points else 0
+    while share.goes_beyond and strike is not Strike.FIRST:
+        at += 1
         (case,) = cases(bench, wanted, strike, [at])
         if not case.call:
             return
         yield case
-        at += jobs
 
 
 def table(found: Sequence[Case], lines: dict[tuple[str, str], float]) -> Iterator[str]:
@@ -217,6 +236,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--sample", type=int, default=0, help="points of each; 0 is all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--part", default="0/1", help="of all points: the second of four is 1/4")
     parser.add_argument("--calls", action="store_true", help="only count the calls by name")
     options = parser.parse_args()
     why = unavailable()
@@ -278,15 +298,15 @@ def _in_parallel(
     pids = []
     for job, bench in enumerate(told):
         bench.mkdir(exist_ok=True)
+        share = Share(
+            job=job, jobs=options.jobs, sample=options.sample, seed=options.seed, part=options.part
+        )
         pid = os.fork()
         if pid == 0:
             code = BROKEN
             try:
                 with (bench / "cases").open("w") as file:
-                    for case in sweep(
-                        bench, flow, strike, job=job, jobs=options.jobs, sample=options.sample,
-                        seed=options.seed,
-                    ):  # fmt: skip
+                    for case in sweep(bench, flow, strike, share):
                         file.write(json.dumps(asdict(case)) + "\n")
                         file.flush()
                 code = 0
