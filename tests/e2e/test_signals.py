@@ -10,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import CONFIG, Repository, writes
 from tests.e2e.ledger import is_in, outcomes, states, told
 from tests.e2e.test_supervision import (
@@ -43,6 +45,7 @@ def wait(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
+@pytest.mark.long
 def test_three_ctrl_cs_leave_at_once_and_the_next_run_goes_on(repository: Repository) -> None:
     one_agent(repository)
     repository.tasks({"id": "a", "prompt": "@sleep 4\n" + writes("a.txt", "a")})
@@ -115,7 +118,6 @@ def test_a_worker_that_is_stopped_past_its_time_keeps_its_task(repository: Repos
         assert run.stdout is not None
         run.stdout.read()
     assert outcomes(repository, "a") == ["timeout", "merged"]
-    assert repository.audit() == ""
     assert (state_folder(repository) / "claims" / "a.lock").exists()
 
 
