@@ -75,6 +75,8 @@ class Git:
         for _ in range(LOCK_TRIES):
             if done.ok or not (done.killed or b".lock': File exists" in done.err):
                 break
+            if done.killed and self.index_file:  # an index of ours: it was the only git there
+                self.index_file.with_name(f"{self.index_file.name}.lock").unlink(missing_ok=True)
             threading.Event().wait(LOCK_NAP_S * random.uniform(0.5, 1.5))
             done = run(argv, cwd=self.work_tree or "/", env=full, stdin=stdin, timeout_s=timeout_s)
         if done.killed or (check and not done.ok):

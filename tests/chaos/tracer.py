@@ -186,11 +186,13 @@ class _Tracer:
         before = signal.signal(signal.SIGALRM, _time_is_up)
         signal.setitimer(signal.ITIMER_REAL, max(0.01, until - time.monotonic()))
         try:
-            return os.waitpid(-1, WALL)
+            try:
+                return os.waitpid(-1, WALL)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
         except TimeoutError:
             return 0, 0
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
     def _give_up(self, alive: set[int]) -> None:

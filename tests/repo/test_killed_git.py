@@ -10,7 +10,7 @@ import pytest
 
 from fleet.repo.branch import Advance
 from fleet.repo.git import Git, GitError
-from tests.repo.scene import Scene, a_repository, a_scene, git
+from tests.repo.scene import Scene, a_repository, a_scene, commit, git
 
 
 @pytest.fixture
@@ -19,7 +19,13 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def a_git_that_is_killed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, verb: str, times: int, after: bool = False
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    verb: str,
+    times: int,
+    after: bool = False,
+    leaving: str = "",
 ) -> None:
     """On PATH: it dies at the first `times` commands with that word, before or after its work."""
     real, asked = shutil.which("git"), folder / "asked"
@@ -29,6 +35,7 @@ def a_git_that_is_killed(
 case " $* " in *" {verb} "*) ;; *) exec {real} "$@" ;; esac
 echo x >> {asked}
 [ $(wc -l < {asked}) -gt {times} ] && exec {real} "$@"
+{leaving}
 {"" if after else "kill -9 $$"}
 {real} "$@"
 kill -9 $$
@@ -80,3 +87,26 @@ def test_a_landing_leaves_no_ref_of_ours_in_the_users_repository(scene: Scene) -
     scene.target.send(scene.hub, new)
     assert scene.target.advance(old, new) is Advance.MOVED
     assert git(scene.top, "for-each-ref", "refs/fleet") == ""
+
+
+def test_the_index_lock_of_a_killed_git_is_in_nobodys_way_at_the_harvest(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = scene.attempt()
+    (attempt.work / "new.txt").write_text("new")
+    leaving = 'touch "$GIT_INDEX_FILE.lock"'
+    a_git_that_is_killed(tmp_path, monkeypatch, verb="add", times=1, leaving=leaving)
+    taken = attempt.harvest()
+    assert (taken.problem, taken.changed) == ("", True)
+    assert git(scene.hub.path, "show", f"{taken.head}:new.txt") == "new"
+
+
+def test_the_commits_that_a_killed_git_was_bundling_are_bundled_again(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = scene.attempt()
+    made = commit(attempt.work, {"new.txt": "new"})
+    leaving = 'for word; do case "$word" in *.bundle) touch "$word.lock" ;; esac; done'
+    a_git_that_is_killed(tmp_path, monkeypatch, verb="bundle", times=1, leaving=leaving)
+    taken = attempt.harvest()
+    assert (taken.problem, taken.head) == ("", made)
