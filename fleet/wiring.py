@@ -197,9 +197,11 @@ class Fleet:
             by.check()
             pause.wait(LANDINGS_POLL_S)
 
-    def attempt_base(self, task: str, epoch: int) -> str:
-        row = self.db.one("SELECT base FROM attempts WHERE task = ? AND epoch = ?", (task, epoch))
-        return str(row[0]) if row else ""
+    def attempt_start(self, task: str, epoch: int) -> tuple[str, float]:
+        """The commit an attempt began with, and when it was claimed."""
+        asked = "SELECT base, claimed_at FROM attempts WHERE task = ? AND epoch = ?"
+        row = self.db.one(asked, (task, epoch))
+        return (str(row[0]), float(row[1] or 0.0)) if row else ("", 0.0)
 
     def agent_environment(self, home: Path, tmp: Path, place: Path | None = None) -> dict[str, str]:
         """What an agent may see: an allow-list, with nothing of the user's but PATH. `place` is

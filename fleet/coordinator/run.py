@@ -64,12 +64,14 @@ class Coordinator:
         environ: Mapping[str, str],
         tell: Tell,
         tape: Tape | None = None,
+        drain_s: float = DRAIN_S,
     ) -> None:
         self._fleet = fleet
         self._agents = agents
         self._children = Children(fleet, environ, tape or Tape(), stopping=lambda: stopping(fleet))
         self._model_wanted = asyncio.Event()
         self._tell = tell
+        self._drain_s = drain_s
         self._told = events.last_seq(fleet.db)
         self._wake = asyncio.Event()
         self._signals = 0
@@ -211,7 +213,7 @@ class Coordinator:
         if self._signals >= 3:
             os._exit(130)
         if number == signal.SIGTERM and self._signals == 1:
-            self._deadline = time.monotonic() + DRAIN_S
+            self._deadline = time.monotonic() + self._drain_s
         self._order(Stop.DRAIN if self._signals == 1 else Stop.KILL)
         self._wake.set()
 

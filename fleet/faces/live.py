@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -93,8 +95,39 @@ class Terminal:
         return Group(head, table, Text(""), recent)
 
 
+class Unminded:
+    """Another screen for as long as somebody looks at it: when a terminal is closed or a reader
+    goes away, the run goes on unseen."""
+
+    def __init__(self, seen: Screen) -> None:
+        self._seen = seen
+
+    def tell(self, event: Event) -> None:
+        with _whoever_looks():
+            self._seen.tell(event)
+
+    def __enter__(self) -> Self:
+        with _whoever_looks():
+            self._seen.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        with _whoever_looks():
+            self._seen.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def _whoever_looks() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # what is buffered, and all that follows
+        os.close(nowhere)
+
+
 def screen(*, as_json: bool, terminal: bool, snapshot: Snapshot) -> Screen:
     """The right one for where the output goes."""
     if terminal and not as_json:
-        return Terminal(snapshot)
-    return Lines(as_json=as_json)
+        return Unminded(Terminal(snapshot))
+    return Unminded(Lines(as_json=as_json))

@@ -64,6 +64,8 @@ class Lander:
             return True
         if not queue:
             return self._branch.publish(tip)
+        if queue[0].base != tip.commit and self._has_landed(queue[:1], tip):
+            return True
         if queue[0].base == tip.commit:
             self._land([(queue[0], queue[0].merge)], tip)
         else:
@@ -83,6 +85,15 @@ class Lander:
         for entry in unfinished:
             if entry not in landed:
                 self._fleet.queue.returned(entry, now=time.time())
+
+    def _has_landed(self, batch: Sequence[Submission], tip: Tip) -> bool:
+        """A git can outlive the lander that started it, and move the branch after the next one has
+        looked. Such a landing is no submission any more."""
+        plan = [(entry, entry.merge) for entry in batch if self._branch.has(entry.merge, tip)]
+        if plan:
+            self._fleet.queue.landing(plan, now=time.time())
+            self._fleet.queue.landed(plan, now=time.time())
+        return bool(plan)
 
     def _settle(self, batch: Sequence[Submission], tip: Tip) -> None:
         """Land what passes together; halve what does not, down to each culprit."""

@@ -33,6 +33,11 @@ class Done:
         return self.code == 0 and not self.timed_out
 
     @property
+    def killed(self) -> bool:
+        """By somebody else: what it would have said is not known."""
+        return self.code < 0 and not self.timed_out
+
+    @property
     def text(self) -> str:
         return self.out.decode("utf-8", "replace").strip()
 

@@ -83,14 +83,15 @@ class Target:
         """Point fleet/landed; False if it was not at `old`."""
         args = ("update-ref", LANDED, new, old or "")
         done = self._write(*args)
-        if not done.ok and self.landed() == old:
+        now_at = None if done.ok else self.landed()
+        if not done.ok and now_at == old:
             if locks.in_the_way(done) is not None:
                 raise GitError(complaint(args, done))
             raise GitError(
                 f"{complaint(args, done)}: results wait on the branch fleet/landed, so there can "
                 "be no branch of yours called fleet, or of that name"
             )
-        return done.ok
+        return done.ok or now_at == new
 
     def restore_landed(self, hub: Hub, commit: str, old: str | None) -> None:
         """Point fleet/landed there although git may no longer be able to read it."""
@@ -175,18 +176,21 @@ class Target:
         return self.common_dir / (configured or "no working tree")
 
     def _swap(self, old: str, new: str) -> Advance:
-        """One transaction: the branch points there, and the ref that kept it meanwhile goes."""
-        lines = (f"update {self.ref} {new} {old}", f"delete {INCOMING}")
-        stdin = "\n".join(("start", *lines, "prepare", "commit", "")).encode()
-        args = ("update-ref", "-m", "fleet: landed", "--stdin")
-        done = self._write(*args, stdin=stdin)
-        if done.ok:
-            return Advance.MOVED
-        if self.tip() != old:
-            return Advance.RACED
-        if locks.in_the_way(done) is not None:
-            return Advance.BLOCKED
-        raise GitError(f"{self.branch} cannot be moved: {complaint(args, done)}")
+        """The branch points there, and then the ref that kept it meanwhile goes. Not both at once:
+        that would lock `packed-refs`, and a git killed there is in the way of every deletion."""
+        args = ("update-ref", "-m", "fleet: landed", self.ref, new, old)
+        done = self._write(*args)
+        if not done.ok:
+            now_at = self.tip()
+            if now_at == old:
+                if locks.in_the_way(done) is not None:
+                    return Advance.BLOCKED
+                raise GitError(f"{self.branch} cannot be moved: {complaint(args, done)}")
+            if now_at != new:
+                return Advance.RACED
+            # A git that was killed has moved it, and could not say so.
+        self._write("update-ref", "-d", INCOMING, new)
+        return Advance.MOVED
 
     def _go_back(self, old: str, new: str, followed: Sequence[Checkout]) -> Advance:
         args = ("update-ref", "-m", "fleet: taken back", self.ref, old, new)

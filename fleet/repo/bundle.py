@@ -124,7 +124,13 @@ class _View:
     def bundle(self, refs: Mapping[str, str], base: str) -> Done:
         lines = (f"{sha} {name}\n" for name, sha in sorted(refs.items()))
         (self._at / "packed-refs").write_text("".join(lines))
-        return self._run("bundle", "create", "--quiet", str(self.file), "--all", "--not", base)
+        args = ("bundle", "create", "--quiet", str(self.file), "--all", "--not", base)
+        done = self._run(*args)
+        lock = self.file.with_name(f"{self.file.name}.lock")
+        if not done.ok and lock.exists():  # of a git that was killed: it was the only one here
+            lock.unlink()
+            done = self._run(*args)
+        return done
 
     def holds_more_than(self, size: int, refs: Mapping[str, str], base: str) -> bool:
         """Whether one file does, in any of the commits. Asked of the objects' headers: packed,

@@ -64,7 +64,11 @@ class Git:
         check: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> Done:
-        """One command; a busy lock is waited for a moment, any other failure is a `GitError`."""
+        """One command; a busy lock is waited for a moment, any other failure is a `GitError`.
+
+        A git that somebody kills is asked again. Without an answer it is a `GitError` even where
+        a failure would be an answer.
+        """
         argv = ("git", f"--git-dir={self.git_dir}", *NEUTRAL, *args)
         full = (users_environment if self.as_user else environment)(
             GIT_WORK_TREE=str(self.work_tree or ""),
@@ -73,13 +77,15 @@ class Git:
         )
         done = self._once(argv, full, stdin, timeout_s)
         for _ in range(LOCK_TRIES):
-            if locks.in_the_way(done) is None:
+            if not done.killed and locks.in_the_way(done) is None:
                 break
+            if done.killed and self.index_file:  # an index of ours: it was the only git there
+                self.index_file.with_name(f"{self.index_file.name}.lock").unlink(missing_ok=True)
             threading.Event().wait(LOCK_NAP_S * random.uniform(0.5, 1.5))
             done = self._once(argv, full, stdin, timeout_s)
         if not done.ok and any(words in done.err for words in FULL):
             raise NoSpaceError(f"{complaint(args, done)}: the disk is full. Make room")
-        if check and not done.ok:
+        if done.killed or (check and not done.ok):
             raise GitError(complaint(args, done))
         return done
 

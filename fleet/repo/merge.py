@@ -7,8 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fleet.process.command import run
-from fleet.repo.git import NEUTRAL, Git, GitError, complaint, environment
+from fleet.repo.git import Git, GitError, complaint
 from fleet.repo.hub import Hub
 
 CONFLICT = 1  # merge-tree's exit code; others are failures
@@ -59,20 +58,14 @@ def commit(
     """A commit that depends on its arguments alone: made twice, it is the same commit."""
     date = f"@{at} +0000"  # with @, every number is a time
     words = [word for parent in parents for word in ("-p", parent)]
-    done = run(
-        ("git", f"--git-dir={hub.path}", *NEUTRAL, "commit-tree", tree, *words),
-        cwd="/",
-        env=environment(
-            GIT_AUTHOR_NAME=author_name,
-            GIT_AUTHOR_EMAIL=author_email,
-            GIT_AUTHOR_DATE=date,
-            GIT_COMMITTER_DATE=date,
-        ),
-        stdin=message.replace("\0", "").encode("utf-8", "replace"),
-    )
-    if not done.ok:
-        raise GitError(complaint(("commit-tree",), done))
-    return done.text
+    signed = {
+        "GIT_AUTHOR_NAME": author_name,
+        "GIT_AUTHOR_EMAIL": author_email,
+        "GIT_AUTHOR_DATE": date,
+        "GIT_COMMITTER_DATE": date,
+    }
+    stdin = message.replace("\0", "").encode("utf-8", "replace")
+    return hub.git.run("commit-tree", tree, *words, stdin=stdin, env=signed).text
 
 
 def changes(hub: Hub, old_tree: str, new_tree: str) -> tuple[Change, ...]:

@@ -47,15 +47,19 @@ class Ledger:
         self, *, now: float, limit: int = LOOKAHEAD, without: Collection[str] = ()
     ) -> list[Candidate]:
         """The next tasks to claim, most urgent first, then in file order; `without` those of some
-        agents ("" is the agent of tasks that name none)."""
+        agents ("" is the agent of tasks that name none).
+
+        No back-off is longer than its cap: a time beyond that was set before the clock went back.
+        """
         marks = ",".join("?" * len(without))
         others = f"AND coalesce(spec ->> '$.agent', '') NOT IN ({marks}) " if without else ""
         return _candidates(
             self._db.rows(
                 "SELECT id, state, epoch, paths FROM tasks INDEXED BY ready "  # noqa: S608
-                f"WHERE state = 'pending' AND waiting = 0 AND not_before <= ? {others}"
+                "WHERE state = 'pending' AND waiting = 0 "
+                f"AND (not_before <= ? OR not_before > ?) {others}"
                 "ORDER BY priority, seq, id LIMIT ?",
-                (now, *without, limit),
+                (now, now + self._backoff.cap_s, *without, limit),
             )
         )
 

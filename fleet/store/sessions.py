@@ -51,6 +51,20 @@ def find(db: Database, task: TaskId, epoch: int) -> Session | None:
     return _session(row) if row else None
 
 
+def newest(db: Database, task: TaskId, *, before: int) -> Session | None:
+    """What the last attempt that came so far worked in: one after it may have died at once."""
+    row = db.one("SELECT max(epoch) FROM sessions WHERE task = ? AND epoch < ?", (task, before))
+    assert row is not None
+    return None if row[0] is None else find(db, task, _int(row[0]))
+
+
+def may_go_on(db: Database, task: TaskId, rooms: int) -> bool:
+    """Whether the next attempt may go on in these folders."""
+    row = db.one("SELECT max(epoch) FROM sessions WHERE task = ? AND rooms = ?", (task, rooms))
+    assert row is not None
+    return row[0] is not None and find(db, task, _int(row[0])) is not None
+
+
 def rooms_of(db: Database, task: TaskId, epoch: int) -> int:
     """The epoch whose folders an attempt works in; 0 when a later one has taken them over."""
     row = db.one("SELECT rooms FROM sessions WHERE task = ? AND epoch = ?", (task, epoch))

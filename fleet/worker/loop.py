@@ -21,7 +21,7 @@ from fleet.core.policy import Candidate
 from fleet.core.task import TaskState
 from fleet.process.stop import StopFlag
 from fleet.process.tree import ATTEMPT_MARK, kill_tree
-from fleet.store import halts, proxyfile
+from fleet.store import halts, proxyfile, sessions
 from fleet.store.claims import is_held
 from fleet.store.profiles import missing_program
 from fleet.store.space import refused
@@ -169,9 +169,10 @@ class Worker:
         fault = result.fault or self._start_fault(claim, result.not_started)
         if fault:
             control.fault(self._fleet.controls, fault, now=time.time())
-        return step.state is TaskState.PARKED or (
+        waits = step.state is TaskState.PARKED or (
             outcome is Outcome.ABANDONED and step.state is TaskState.PENDING
         )
+        return waits and sessions.find(self._fleet.db, claim.task.id, claim.epoch) is not None
 
     def _start_fault(self, claim: Claim, not_started: str) -> str:
         """A program that is missing is at fault at once, any other failed start the third time

@@ -39,7 +39,7 @@ class Place:
 
 def open_place(fleet: Fleet, claim: Claim, profile: Profile, tip: str) -> Place:
     task = claim.task.id
-    left = sessions.find(fleet.db, task, claim.epoch - 1)
+    left = sessions.newest(fleet.db, task, before=claim.epoch)
     if left is not None:
         rooms = open_rooms(fleet, task, left.rooms)
         there = rooms.are_whole() and fleet.hub.has(left.base)

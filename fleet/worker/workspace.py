@@ -9,11 +9,12 @@ from pathlib import Path
 from fleet.core.attempt import Claim
 from fleet.core.event import Event, Kind
 from fleet.core.profile import Profile
+from fleet.core.task import HELD
 from fleet.repo import workspace
 from fleet.repo.harvest import Harvest, Signature, Where, harvest
 from fleet.repo.survey import Limits
 from fleet.store import aside, events, sessions
-from fleet.store.claims import is_held
+from fleet.store.claims import is_held, try_hold
 from fleet.wiring import AUTHOR_EMAIL, Fleet
 
 OLD_S = 3600.0  # a file that is still half written by then will not be finished
@@ -89,16 +90,17 @@ def harvest_work(
         (task, epoch),
         base=base,
         ref=f"refs/fleet/attempts/{task}/{epoch}",
-        signature=_signature(claim.task.headline, profile.name),
+        signature=_signature(claim.task.headline, profile.name, time.time()),
         litter=profile.litter,
     )
 
 
 def salvage(fleet: Fleet, task: str, epoch: int) -> None:
     """Keep what a dead attempt made: its commits and its uncommitted files, under a ref. Its
-    folders stay if the next attempt can go on in them."""
+    folders stay if the next attempt can go on in them. Done again, after a crash, it makes the same
+    commit."""
     rooms = open_rooms(fleet, task, sessions.rooms_of(fleet.db, task, epoch) or epoch)
-    base = fleet.attempt_base(task, epoch)
+    base, began = fleet.attempt_start(task, epoch)
     if base and (rooms.work / ".git").is_dir() and fleet.hub.has(base):
         kept = _harvest(
             fleet,
@@ -106,7 +108,7 @@ def salvage(fleet: Fleet, task: str, epoch: int) -> None:
             (task, epoch),
             base=base,
             ref=f"{_salvage_prefix(task, epoch)}work",
-            signature=_signature(f"Salvaged from {task}.{epoch}", "unknown"),
+            signature=_signature(f"Salvaged from {task}.{epoch}", "unknown", began),
         )
         if kept.changed:
             events.emit(
@@ -135,6 +137,22 @@ def sweep(fleet: Fleet) -> None:
     for left in list(sessions.of_ended_tasks(fleet.db)):
         close(fleet, open_rooms(fleet, left.task, left.rooms))
         sessions.forget(fleet.db, left.task, left.rooms)
+    for folder in list(fleet.layout.workspaces.iterdir()):
+        task, _, epoch = folder.name.rpartition(".")
+        if epoch.isdecimal() and fleet.roster.task(task) is not None:
+            _sweep_attempt(fleet, task, int(epoch))
+
+
+def _sweep_attempt(fleet: Fleet, task: str, epoch: int) -> None:
+    """Unless somebody works there, has died there and is not yet buried, or may go on there."""
+    lock = try_hold(fleet.layout.claim_lock(task))
+    if lock is None:
+        return
+    with lock:
+        dead = fleet.ledger.stands(task, epoch, HELD)
+        if not dead and not sessions.may_go_on(fleet.db, task, epoch):
+            close(fleet, open_rooms(fleet, task, epoch))
+            sessions.forget(fleet.db, task, epoch)
 
 
 def _harvest(
@@ -170,7 +188,5 @@ def _salvage_prefix(task: str, epoch: int) -> str:
     return f"refs/fleet/salvage/{task}/{epoch}/"
 
 
-def _signature(message: str, agent: str) -> Signature:
-    return Signature(
-        message=message, name=f"fleet agent ({agent})", email=AUTHOR_EMAIL, at=int(time.time())
-    )
+def _signature(message: str, agent: str, at: float) -> Signature:
+    return Signature(message=message, name=f"fleet agent ({agent})", email=AUTHOR_EMAIL, at=int(at))

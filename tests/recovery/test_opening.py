@@ -110,7 +110,7 @@ def test_a_workspace_that_stands_is_left_to_be_salvaged(place: Place) -> None:
     place.layout.database.unlink()
     fleet = place.open()
     assert [(found.id, found.epoch) for found in fleet.ledger.held()] == [("one", 2)]
-    assert fleet.attempt_base("one", 2) == base
+    assert fleet.attempt_start("one", 2)[0] == base
     fleet.close()
 
 

@@ -275,11 +275,11 @@ def test_the_users_own_filters_write_their_files(scene: Scene) -> None:
 
 
 def test_results_wait_on_a_branch_of_their_own(scene: Scene) -> None:
-    _, new = _sent(scene)
+    base, new = _sent(scene)
     target = scene.target
     assert target.landed() is None
     assert target.set_landed(new, None)
-    assert not target.set_landed(new, None)
+    assert not target.set_landed(base, None)
     assert target.landed() == git(scene.top, "rev-parse", "fleet/landed") == new
     assert not target.drop_landed("1" * 40)
     assert target.drop_landed(new)

@@ -256,3 +256,14 @@ def test_tasks_of_agents_that_cannot_work_now_are_passed_over(db: Database, ledg
     end(ledger, found[0], Outcome.CANCELLED)
     assert ledger.agents_wanted() == {"mini", ""}
     assert claimed(ledger, "model-0").task.id == "model-0"
+
+
+def test_a_clock_that_goes_back_makes_no_task_wait_longer_than_a_back_off(
+    db: Database, ledger: Ledger
+) -> None:
+    Roster(db).sync([a_task()], now=NOW)
+    assert end(ledger, claimed(ledger)) is TaskState.PENDING
+    assert ledger.ready(now=NOW) == []  # its back-off
+    year = 365 * 86400.0
+    assert [candidate.id for candidate in ledger.ready(now=NOW - year)] == ["one"]
+    assert [candidate.id for candidate in ledger.ready(now=NOW + year)] == ["one"]
