@@ -23,6 +23,7 @@ from fleet.repo.survey import Limits
 BUNDLE_S = 120.0
 PASSED_ON = ("PATH", "HOME", "TMPDIR")  # of the agent's environment
 NAME_CHARACTERS = 80
+PACKER_DIED = b"pack-objects died"  # also because of what it was to pack
 # Indexes over objects that an agent wrote may lie about them.
 BELIEVE_OBJECTS_ONLY = (
     *("-c", "core.commitGraph=false"),
@@ -127,8 +128,9 @@ class _View:
         args = ("bundle", "create", "--quiet", str(self.file), "--all", "--not", base)
         done = self._run(*args)
         lock = self.file.with_name(f"{self.file.name}.lock")
-        if not done.ok and lock.exists():  # of a git that was killed: it was the only one here
-            lock.unlink()
+        if not done.ok and (lock.exists() or PACKER_DIED in done.err):
+            # It, or a child of its, was killed: it was the only git here.
+            lock.unlink(missing_ok=True)
             done = self._run(*args)
         return done
 

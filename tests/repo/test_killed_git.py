@@ -101,12 +101,18 @@ def test_the_index_lock_of_a_killed_git_is_in_nobodys_way_at_the_harvest(
     assert git(scene.hub.path, "show", f"{taken.head}:new.txt") == "new"
 
 
+@pytest.mark.parametrize(
+    "leaving",
+    [
+        'for word; do case "$word" in *.bundle) touch "$word.lock" ;; esac; done',
+        'echo "error: pack-objects died" >&2; exit 128',  # a child of its was killed
+    ],
+)
 def test_the_commits_that_a_killed_git_was_bundling_are_bundled_again(
-    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaving: str
 ) -> None:
     attempt = scene.attempt()
     made = commit(attempt.work, {"new.txt": "new"})
-    leaving = 'for word; do case "$word" in *.bundle) touch "$word.lock" ;; esac; done'
     a_git_that_is_killed(tmp_path, monkeypatch, verb="bundle", times=1, leaving=leaving)
     taken = attempt.harvest()
     assert (taken.problem, taken.head) == ("", made)
