@@ -13,6 +13,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ from fleet.repo.git import Git, GitError, complaint
 
 TIP = "refs/fleet/base/"  # one ref a commit taken from the user: old bases stay reachable
 CLONE_S = 1800.0
+HALF_WRITTEN_S = 7200.0  # longer than any git of ours may take
 OBJECT_ID = re.compile(r"[0-9a-f]{40,64}")
 BLOB = re.compile(rb"[0-9a-f]{40,64} blob (\d+)")  # of `cat-file --batch`
 HEAD_BYTES = 200
@@ -118,9 +120,10 @@ class Hub:
         return self._write("update-ref", ref, new, *expected, check=False).ok
 
     def tidy(self) -> None:
-        """Remove the locks of processes that were killed, which nobody may have met yet; and have
-        a hub that an older fleet made keep its objects."""
+        """Remove the locks of processes that were killed, which nobody may have met yet, and what
+        they had half written; and have a hub that an older fleet made keep its objects."""
         locks.clear(self.path)
+        _drop_half_written(self.objects)
         if b"preciousobjects" not in (self.path / "config").read_bytes().lower():
             _keep_all(self.git)
 
@@ -198,6 +201,15 @@ class Hub:
             return git.run("read-tree", "-m", "-u", tree)
         finally:
             index.unlink(missing_ok=True)
+
+
+def _drop_half_written(objects: Path) -> None:
+    """A git writes an object or a pack aside, and renames it: what is old will not be finished."""
+    before = time.time() - HALF_WRITTEN_S
+    for half in (*objects.glob("??/tmp_obj_*"), *objects.glob("pack/tmp_*")):
+        with contextlib.suppress(OSError):
+            if half.lstat().st_mtime < before:
+                half.unlink()
 
 
 @lru_cache(maxsize=4096)

@@ -228,3 +228,16 @@ def _listing(top: Path) -> dict[str, tuple[int, bytes]]:
         elif path.is_file():
             found[name] = (path.stat().st_mode & 0o100, path.read_bytes())
     return found
+
+
+def test_what_a_killed_git_had_half_written_goes_and_what_is_being_written_stays(
+    scene: Scene,
+) -> None:
+    folder = scene.hub.objects / "ab"
+    folder.mkdir(exist_ok=True)
+    old, new = folder / "tmp_obj_old", folder / "tmp_obj_new"
+    for half in (old, new):
+        half.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    scene.hub.tidy()
+    assert (old.exists(), new.exists()) == (False, True)

@@ -89,7 +89,8 @@ def _held(fleet: Fleet) -> Iterator[Path]:
 
 
 def _half_files(fleet: Fleet) -> Iterator[Path]:
-    """Of ours, and of a git of ours in the hub."""
+    """Of ours, and the locks of a git of ours in the hub. What a killed git has half written among
+    the objects is in nobody's way, and goes when the next lander starts."""
     yield from aside.temporaries(fleet.layout)
     hub = fleet.hub.path
     making = hub.with_name(f"{hub.name}.making")
@@ -97,7 +98,7 @@ def _half_files(fleet: Fleet) -> Iterator[Path]:
         yield making
     for folder, _, names in os.walk(hub):
         for name in names:
-            if name.endswith(".lock") or name.startswith(("tmp_obj_", "tmp_pack_", "tmp_idx_")):
+            if name.endswith(".lock"):
                 yield Path(folder) / name
 
 
