@@ -29,6 +29,8 @@ CONFIG = """\
 [fleet]
 agent = "echo"
 retry_delay = "0.01s"
+[sandbox]
+mode = "off"
 [gate]
 commands = ["test -f base.txt"]
 """

@@ -45,10 +45,6 @@ def a_lock_of_git(fleet: Fleet) -> Path:
     return fleet.hub.path / "packed-refs.lock"
 
 
-def half_an_object(fleet: Fleet) -> Path:
-    return fleet.hub.objects / "tmp_obj_x1y2z3"
-
-
 LEFTOVERS = [
     a_workspace,
     a_gate,
@@ -56,12 +52,11 @@ LEFTOVERS = [
     a_half_file,
     a_half_state,
     a_lock_of_git,
-    half_an_object,
 ]
 
 
 def leave(path: Path) -> None:
-    if path.suffix in (".tmp", ".lock") or path.name.startswith("tmp_"):
+    if path.suffix in (".tmp", ".lock"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("half")
     else:
