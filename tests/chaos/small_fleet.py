@@ -26,11 +26,11 @@ from fleet.worker.workspace import sweep
 from tests.recovery.place import Place
 
 CONFIG = """\
+[sandbox]
+mode = "off"
 [fleet]
 agent = "echo"
 retry_delay = "0.01s"
-[sandbox]
-mode = "off"
 [gate]
 commands = ["test -f base.txt"]
 """
