@@ -41,10 +41,9 @@ from fleet.store.queue import Queue, Submission
 from fleet.store.roster import Roster
 from fleet.store.schema import MIGRATIONS
 from tests.builders import an_owner
-from tests.chaos.ledger_model import HELD, Entry, Model
+from tests.chaos.ledger_model import CAP_S, HELD, Entry, Model
 
 NEEDS = {"a": (), "b": ("a",), "c": (), "d": ("b", "c"), "e": ("d",)}
-CAP_S = 10.0
 TASKS = st.sampled_from(sorted(NEEDS))
 ENDS = st.sampled_from([outcome for outcome in Outcome if outcome is not Outcome.MERGED])
 AFTER_SUBMISSION = (TaskState.SUBMITTED, TaskState.LANDING)

@@ -13,6 +13,8 @@ HELD = (S.CLAIMED, S.RUNNING)
 LOST = (S.FAILED, S.POISONED, S.CANCELLED, S.BLOCKED)
 UNPROVEN_ALLOWED = CONFLICTS_ALLOWED = 2
 
+CAP_S = 10.0  # of a back-off, in seconds
+
 
 @dataclass(slots=True)
 class Entry:
@@ -46,7 +48,10 @@ class Model:
         found = [
             entry
             for entry in self.tasks.values()
-            if entry.state is S.PENDING and entry.not_before <= now and not self.waits_for(entry)
+            if entry.state is S.PENDING
+            and not self.waits_for(entry)
+            # A back-off that ends later than any can was set before the clock went back.
+            and not now < entry.not_before <= now + CAP_S
         ]
         return sorted(found, key=lambda entry: (entry.priority, entry.seq, entry.id))
 
