@@ -39,7 +39,7 @@ class Walls:
         """`tools`: the folder that `[workspace] setup` has made."""
         program = shutil.which(argv[0], path=env.get("PATH")) if argv else None
         ours = (shown(tools),) if tools is not None else ()
-        view = replace(self.view, binds=(*self.view.binds, *ours, *self.sandbox.named(argv)))
+        view = replace(self.view, binds=(*self.view.binds, *ours))
         sandbox = self.sandbox.showing((Path(program) if program else None,))
         return sandbox.command(argv, view, env)
 
@@ -55,6 +55,8 @@ def around(fleet: Fleet, claim: Claim, profile: Profile, rooms: Rooms, access: A
         binds=(
             shown(fleet.hub.objects),
             shown(Path(profile.folder)),
+            # As the profile has them: what a prompt says is no place to show.
+            *fleet.sandbox.named((*profile.command, *profile.resume)),
             Bind(host=prompt, inside=PROMPT),
         ),
         forward=forward if access.token else None,

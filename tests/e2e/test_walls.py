@@ -140,3 +140,20 @@ def test_wrong_settings_of_the_sandbox_are_said_with_their_place(repository: Rep
     for word in ("mode", "relative", "walls"):
         assert word in done.stderr
     assert Path(repository.path, "tasks").exists() is False
+
+
+def test_a_prompt_is_no_place_to_show(walled: Repository) -> None:
+    """Given as an argument, it might be the name of a folder of the user's."""
+    secrets = walled.path.parent / "plans"
+    secrets.mkdir()
+    (secrets / "secret.txt").write_text("a plan")
+    walled.write(
+        "agents/reader.toml",
+        f'command = ["sh", "-c", "ls {secrets} > a.txt 2>&1; true", "{{prompt}}"]\n'
+        'prompt = "argument"\n',
+    )
+    walled.commit("agents")
+    walled.tasks({"id": "a", "agent": "reader", "prompt": f"{secrets}/secret.txt"})
+    done = walled.fleet("run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No such file" in walled.on_main("a.txt")
