@@ -29,12 +29,14 @@ def chaos(module: str, *arguments: str) -> dict[str, int]:
     return dict(json.loads(done.stdout.splitlines()[0]))
 
 
+@pytest.mark.long
 def test_no_damage_loses_a_landed_task_or_invents_one() -> None:
     found = chaos("corruption", "--cases", "4", "--seed", "7", "--tasks", "2")
     assert found.get("wrong", 0) == 0
     assert found["rebuilt"] > 0, found
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not namespace(), reason="this system lets nobody mount in a namespace")
 def test_a_disk_that_fills_up_delays_a_fleet_and_loses_nothing() -> None:
     assert chaos("full_disk", "--cases", "1", "--seed", "3", "--tasks", "2")["wrong"] == 0
