@@ -222,7 +222,7 @@ def test_an_agent_that_makes_the_same_call_for_ever_is_stopped_with_that_reason(
     repository: Repository,
 ) -> None:
     repository.tasks(task("loop", max_attempts=1))
-    for_ever = {"when": "", "tool": "bash", "input": {"command": "cat nothing.txt"}}
+    for_ever = {"when": "", "tool": "bash", "input": {"command": "sleep 0.3; cat nothing.txt"}}
     with a_provider(script({}, for_ever)) as provider:
         more = "\n[loops]\nsame_call = 6\n"
         configure(repository, upstream=provider.upstream(), agents=1, more=more)
