@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import CONFIG, Repository, writes
-from tests.e2e.ledger import is_in, outcomes, states, told
+from tests.e2e.ledger import is_in, outcomes, states, stopped, told
 from tests.e2e.test_supervision import (
     _children,
     marked_processes,
@@ -85,12 +84,11 @@ def test_a_coordinator_that_is_stopped_loses_nothing_and_wakes_up_to_what_is_tru
     ends the run as it finds it."""
     repository.tasks(*({"id": f"t{n}", "prompt": writes(f"{n}.txt", "x")} for n in range(4)))
     with repository.start("run") as run:
-        until(lambda: "worker-started" in told(repository))
-        run.send_signal(signal.SIGSTOP)
-        until(lambda: set(states(repository).values()) == {"merged"}, seconds=60.0)
-        second = repository.fleet("run")
-        assert (second.returncode, f"pid {run.pid}" in second.stderr) == (75, True)
-        run.send_signal(signal.SIGCONT)
+        until(lambda: told(repository).count("worker-started") == 3)  # the lander too
+        with stopped(repository, run.pid):
+            until(lambda: set(states(repository).values()) == {"merged"}, seconds=60.0)
+            second = repository.fleet("run")
+            assert (second.returncode, f"pid {run.pid}" in second.stderr) == (75, True)
         assert run.wait(60) == 0
         assert run.stdout is not None
         run.stdout.read()
@@ -108,12 +106,11 @@ def test_a_worker_that_is_stopped_past_its_time_keeps_its_task(repository: Repos
     )
     with repository.start("run") as run:
         until(lambda: any(_works_on("a", pid) for pid in worker_pids(repository)))
-        (stopped,) = [pid for pid in worker_pids(repository) if _works_on("a", pid)]
-        os.kill(stopped, signal.SIGSTOP)
-        until(is_in(repository, "c", "merged"), seconds=60.0)
-        wait(2.5)
-        assert (states(repository)["a"], outcomes(repository, "a")) == ("running", ["None"])
-        os.kill(stopped, signal.SIGCONT)
+        (worker,) = [pid for pid in worker_pids(repository) if _works_on("a", pid)]
+        with stopped(repository, worker):
+            until(is_in(repository, "c", "merged"), seconds=60.0)
+            wait(2.5)
+            assert (states(repository)["a"], outcomes(repository, "a")) == ("running", ["None"])
         assert run.wait(60) == 0
         assert run.stdout is not None
         run.stdout.read()
